@@ -1,0 +1,26 @@
+"""Typed specifications, parsed once from YAML."""
+
+from uplift.config._yaml import Share, Spec, dump_yaml, parse_share, parse_spec, parse_yaml, read_spec, read_yaml
+from uplift.config.experiment import ArmSpec, ExperimentSpec, MetricSpec
+from uplift.config.model import BoosterSpec, ChurnSpec, OutcomeSpec, UpliftSpec
+from uplift.config.workspace import Workspace, WorkspaceConfig
+
+__all__ = [
+    "ArmSpec",
+    "BoosterSpec",
+    "ChurnSpec",
+    "ExperimentSpec",
+    "MetricSpec",
+    "OutcomeSpec",
+    "Share",
+    "Spec",
+    "UpliftSpec",
+    "Workspace",
+    "WorkspaceConfig",
+    "dump_yaml",
+    "parse_share",
+    "parse_spec",
+    "parse_yaml",
+    "read_spec",
+    "read_yaml",
+]
