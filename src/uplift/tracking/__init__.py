@@ -1,1 +1,23 @@
-"""To be filled."""
+"""Runs, the model registry and promotion; the only package that imports MLflow, and only when it is used."""
+
+from uplift.tracking._backend import Backend, MemoryBackend, ModelVersion, TrackingUnavailableError
+from uplift.tracking._mlflow import MlflowBackend
+from uplift.tracking._runs import LocalRun, Run, folder_digest, local_runs, run_key
+from uplift.tracking.registry import PinnedModel, Registered, Registry, open_registry
+
+__all__ = [
+    "Backend",
+    "LocalRun",
+    "MemoryBackend",
+    "MlflowBackend",
+    "ModelVersion",
+    "PinnedModel",
+    "Registered",
+    "Registry",
+    "Run",
+    "TrackingUnavailableError",
+    "folder_digest",
+    "local_runs",
+    "open_registry",
+    "run_key",
+]
