@@ -1,0 +1,95 @@
+"""YAML into typed specs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from uplift.config import (
+    ChurnSpec,
+    ExperimentSpec,
+    Spec,
+    UpliftSpec,
+    Workspace,
+    WorkspaceConfig,
+    dump_yaml,
+    parse_spec,
+    parse_yaml,
+    read_spec,
+)
+from uplift.errors import ConfigError
+
+EXPERIMENT = {
+    "id": "spring",
+    "control": "none",
+    "arms": [{"name": "none", "share": "1/3"}, {"name": "coupon", "share": "2/3", "offer_id": "coupon"}],
+    "metrics": [{"name": "conversion", "outcome": "ordered"}],
+}
+
+
+@pytest.mark.parametrize(("name", "spec"), [("churn", ChurnSpec()), ("uplift", UpliftSpec())])
+def test_the_files_in_models_are_the_embedded_defaults(root: Path, name: str, spec: Spec) -> None:
+    assert read_spec(root / "models" / f"{name}.yaml", type(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    "spec", [ChurnSpec(), UpliftSpec(), WorkspaceConfig(data="data/"), ExperimentSpec.model_validate(EXPERIMENT)]
+)
+def test_a_spec_survives_being_written_and_read(spec: Spec) -> None:
+    assert parse_spec(parse_yaml(dump_yaml(spec), "text"), type(spec), "text") == spec
+
+
+def test_every_mistake_is_listed_at_once_with_what_to_do() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_spec({"tiemzone": "x", "holdout": "2", "min_cell": 3}, WorkspaceConfig, "uplift.yaml")
+    message = str(caught.value)
+    for part in ("data: is required", "did you mean 'timezone'?", "holdout", "min_cell", "4 problem(s)"):
+        assert part in message
+
+
+def test_a_nested_unknown_key_gets_its_own_suggestion() -> None:
+    with pytest.raises(ConfigError, match=r"booster.num_leafs: unknown key; did you mean 'num_leaves'"):
+        parse_spec({"booster": {"num_leafs": 3}}, ChurnSpec, "churn.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: a\ndata: b\n", "line 2: the key 'data' is given twice"),
+        ("- a\n- b\n", "expected keys and values"),
+        ("data: [\n", "line"),
+    ],
+)
+def test_broken_yaml_is_located(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_yaml(text, "uplift.yaml")
+
+
+def test_no_is_a_word() -> None:
+    assert parse_yaml("control: no\nflag: true\n", "x") == {"control": "no", "flag": True}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"control": "nothing"}, "not among the arms"),
+        ({"arms": [{"name": "none", "share": 0.5}, {"name": "none", "share": 0.5}]}, "must differ"),
+        ({"arms": [{"name": "none", "share": 0.5}, {"name": "a", "share": 0.4}]}, "add up to 0.9"),
+        ({"arms": [{"name": "none", "share": "1/0"}, {"name": "a", "share": 0.4}]}, "expected a share"),
+    ],
+)
+def test_an_inconsistent_experiment_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_spec({**EXPERIMENT, **change}, ExperimentSpec, "spring.yaml")
+
+
+def test_a_folder_without_a_workspace_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="uplift simulate"):
+        Workspace.open(tmp_path)
+
+
+def test_a_relative_store_lies_in_the_workspace(tmp_path: Path) -> None:
+    (tmp_path / "uplift.yaml").write_text("data: data/\n")
+    workspace = Workspace.open(tmp_path)
+    assert workspace.tracking_uri == f"sqlite:///{tmp_path.resolve()}/mlflow/store/mlflow.db"
