@@ -1,0 +1,168 @@
+"""Pictures as SVG text: a chart is specified first (plain data), then drawn for wide screens and for phones."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, MUTED, GRID = "#1d2433", "#677084", "#d9dee8"
+GOOD, BAD, NEUTRAL = "#0f7b55", "#b3261e", "#5b6b8c"
+_DPI = 72
+_FONT = "system-ui, 'Segoe UI', 'PingFang SC', 'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One estimate with its interval; ``low`` and ``high`` None: no interval."""
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Estimates with intervals below each other around zero.
+
+    Attributes
+    ----------
+    axis
+        What the horizontal axis shows, with its unit.
+    scale
+        What values are multiplied with before they are drawn (100 for points).
+    good_is_positive
+        Whether an interval wholly above zero is good news.
+    """
+
+    axis: str
+    bars: tuple[Bar, ...]
+    scale: float = 1.0
+    good_is_positive: bool = True
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Shares or counts below each other, from zero."""
+
+    axis: str
+    bars: tuple[Bar, ...]
+    title: str = ""
+
+
+Chart = Forest | Columns
+
+
+def draw(chart: Chart) -> tuple[str, str]:
+    """The chart as two SVG texts: for wide screens and for phones. Same chart, same bytes."""
+    return _svg(chart, 640, wide=True), _svg(chart, 330, wide=False)
+
+
+def _svg(chart: Chart, width: int, *, wide: bool) -> str:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    row = 30 if wide else 44
+    height = 58 + row * len(chart.bars)
+    settings = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "uplift",
+        "font.family": "sans-serif",
+        "font.size": 12 if wide else 11.5,
+        "axes.edgecolor": GRID,
+        "text.color": INK,
+        "axes.labelcolor": MUTED,
+        "xtick.color": MUTED,
+        "ytick.color": INK,
+    }
+    with rc_context(settings), warnings.catch_warnings():
+        # text is drawn by the browser's fonts; matplotlib's own need not have the glyphs to leave room for them
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        warnings.filterwarnings("ignore", message=".*Matplotlib currently does not support.*")
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+        FigureCanvasSVG(figure)
+        left = _label_width(chart.bars) if wide else 12
+        right = 118 if wide else 14
+        axes = figure.add_axes((left / width, 40 / height, (width - left - right) / width, (height - 50) / height))
+        (_draw_forest if isinstance(chart, Forest) else _draw_columns)(axes, chart.bars, chart, wide)
+        axes.set_xlabel(chart.axis)
+        axes.set_ylim(len(chart.bars) - 0.45, -0.75)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="x", length=3)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _clean(buffer.getvalue(), width, height)
+
+
+def _draw_forest(axes: Axes, bars: Sequence[Bar], chart: Chart, wide: bool) -> None:
+    scale = chart.scale if isinstance(chart, Forest) else 1.0
+    good = chart.good_is_positive if isinstance(chart, Forest) else True
+    axes.axvline(0, color=MUTED, linewidth=1)
+    for position, bar in enumerate(bars):
+        colour = _colour(bar, good)
+        if bar.low is not None and bar.high is not None:
+            axes.plot([bar.low * scale, bar.high * scale], [position] * 2, color=colour, linewidth=2.4)
+        axes.plot([bar.value * scale], [position], "o", color=colour, markersize=6.5)
+    axes.margins(x=0.08)
+    _labels(axes, bars, wide)
+
+
+def _draw_columns(axes: Axes, bars: Sequence[Bar], chart: Chart, wide: bool) -> None:
+    del chart
+    axes.barh(range(len(bars)), [bar.value for bar in bars], height=0.5 if wide else 0.3, color=NEUTRAL)
+    axes.set_xlim(left=0)
+    _labels(axes, bars, wide)
+
+
+def _labels(axes: Axes, bars: Sequence[Bar], wide: bool) -> None:
+    if wide:
+        axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
+        for position, bar in enumerate(bars):
+            axes.annotate(
+                bar.text, (1, position), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                va="center", color=INK,
+            )  # fmt: skip
+        return
+    axes.set_yticks([])
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # over the grid, so that words stay legible
+    for position, bar in enumerate(bars):
+        for x, side, text in ((0, "left", bar.label), (1, "right", bar.text)):
+            axes.annotate(
+                text, (x, position - 0.4), xycoords=("axes fraction", "data"), va="center", ha=side, color=INK,
+                bbox=paper,
+            )  # fmt: skip
+
+
+def _colour(bar: Bar, good_is_positive: bool) -> str:
+    if bar.low is None or bar.high is None or bar.low <= 0 <= bar.high:
+        return NEUTRAL
+    return GOOD if (bar.low > 0) == good_is_positive else BAD
+
+
+def _label_width(bars: Sequence[Bar]) -> float:
+    """Room for the longest label in points: a Chinese character is about as wide as it is high."""
+    widths = [sum(12.5 if ord(c) > 0x2E80 else 7.0 for c in bar.label) for bar in bars]
+    return min(max([60.0, *widths]) + 14, 250)
+
+
+def _clean(svg: str, width: int, height: int) -> str:
+    """Only the element itself, scaled by the page, in the page's fonts, without document type and metadata."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<svg [^>]*>", f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img">', body, count=1)
+    body = re.sub(r"font-family: [^;\"]*", f"font-family: {_FONT}", body)
+    return re.sub(r'(<g id="[^"]*") ?', r"<g ", body).replace("<g >", "<g>")

@@ -1,0 +1,215 @@
+"""Every word of a report, in Chinese and in English, and how numbers are written: the same number in both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Language = Literal["zh", "en"]
+LANGUAGES: tuple[Language, ...] = ("zh", "en")
+
+WORDS: Mapping[str, tuple[str, str]] = {
+    "report": ("实验报告", "Experiment report"),
+    "other_language": ("English", "中文"),
+    "effective": ("有效", "Effective"),
+    "harmful": ("有害", "Harmful"),
+    "no_evidence": ("没有证据", "No evidence"),
+    "too_early": ("为时过早", "Too early"),
+    "invalid": ("无效", "Invalid"),
+    "members": ("会员", "members"),
+    "control": ("对照组", "control"),
+    "arm": ("方案", "Arm"),
+    "metric": ("指标", "Metric"),
+    "effect": ("增量效果", "Effect"),
+    "interval": ("95% 区间", "95 % interval"),
+    "raw": ("直接差值", "Raw difference"),
+    "relative": ("相对提升", "Relative"),
+    "p_value": ("p 值", "p-value"),
+    "p_adjusted": ("校正后 p 值", "Adjusted p"),
+    "control_mean": ("对照组均值", "Control mean"),
+    "arm_mean": ("方案组均值", "Arm mean"),
+    "segment": ("人群", "Segment"),
+    "n_arm": ("方案人数", "In the arm"),
+    "n_control": ("对照人数", "In control"),
+    "what_happened": ("这次活动带来了什么", "What the campaign caused"),
+    "by_segment": ("哪些人群反应不同", "Which segments respond differently"),
+    "checks": ("数据可信吗", "Can the data be trusted"),
+    "numbers": ("全部数字", "All the numbers"),
+    "how_to_read": ("怎么读这份报告", "How to read this report"),
+    "provenance": ("来源", "Provenance"),
+    "srm_passed": (
+        "各组人数与设计比例一致（p = {p}），分组可信。",
+        "Arm sizes agree with the designed shares (p = {p}): the split can be trusted.",
+    ),
+    "srm_failed": (
+        "各组人数与设计比例不符（p = {p}）。分组或数据有问题，下面的效果不可采信，请先查原因。",
+        "Arm sizes do not agree with the designed shares (p = {p}). Something is wrong with the split or the data: "
+        "do not act on the effects below before the cause is found.",
+    ),
+    "srm_unchecked": (
+        "没有给出设计比例，因此没有检查各组人数。",
+        "No designed shares were given, so arm sizes were not checked.",
+    ),
+    "balance_good": (
+        "分组前各组会员相似：{n} 项特征中最大的标准化差异是 {worst}。",
+        "Before the campaign the arms were alike: of {n} characteristics the largest standardised difference is "
+        "{worst}.",
+    ),
+    "interaction_yes": (
+        "“{column}”之间的效果不同（{arm}，{metric}；校正后 p = {p}）。",
+        "The effect differs by {column} ({arm}, {metric}; adjusted p = {p}).",
+    ),
+    "interaction_no": (
+        "没有证据表明“{column}”之间的效果不同（{arm}，{metric}；校正后 p = {p}）：请按整体效果决定。",
+        "No evidence that the effect differs by {column} ({arm}, {metric}; adjusted p = {p}): decide by the overall "
+        "effect.",
+    ),
+    "shrunk_note": (
+        "图中为收缩后的估计：小人群的数字会向整体靠拢，避免把运气当成规律。",
+        "The pictures show shrunk estimates: small segments are drawn towards the whole, so that luck is not taken "
+        "for a pattern.",
+    ),
+    "suppressed": ("人数太少，不显示", "too few, not shown"),
+    "not_given": ("无法给出", "cannot be given"),
+    "read_effect": (
+        "“增量效果”是方案组比对照组多出来的部分，也就是活动真正带来的，而不是会员本来就会做的。",
+        "The effect is what the arm has more than control: what the campaign caused, not what members would have done "
+        "anyway.",
+    ),
+    "read_interval": (
+        "区间表示真实效果可能的范围。区间包含 0，就不能说活动有效。",
+        "The interval says where the true effect may lie. If it contains 0, nobody can say that the campaign worked.",
+    ),
+    "read_points": (
+        "百分点：例如从 10.0% 到 12.0% 是 +2.0 个百分点。",
+        "Points: from 10.0 % to 12.0 % is +2.0 points.",
+    ),
+    "read_adjusted": (
+        "一次比较多个方案时，p 值已经校正，避免碰运气。",
+        "Where several arms are compared, p-values are adjusted, so that one of many does not win by luck.",
+    ),
+    "points": ("个百分点", "points"),
+    "data_hash": ("数据指纹", "Data fingerprint"),
+    "version": ("版本", "Version"),
+    "seed": ("随机种子", "Seed"),
+    "overview": ("会员营销总览", "Members and campaigns"),
+    "experiments": ("实验", "Experiments"),
+    "decisions": ("本期推荐", "Current decisions"),
+    "segments": ("会员分层", "Segments"),
+    "models": ("模型", "Models"),
+    "as_of": ("截至", "As of"),
+    "offer": ("优惠", "Offer"),
+    "count": ("人数", "Members"),
+    "share": ("占比", "Share"),
+    "spend_share": ("消费占比", "Share of spend"),
+    "source": ("来源", "How decided"),
+    "source_policy": ("按模型推荐", "by the policy"),
+    "source_explore": ("随机探索", "drawn at random, to learn"),
+    "source_holdout": ("对照组，不触达", "held out, not contacted"),
+    "source_none": ("没有合适的优惠", "no offer pays"),
+    "promised": ("预计增量毛利", "Expected incremental margin"),
+    "promised_note": (
+        "这是模型的预计，不是结果；真实价值要用对照组在下一期衡量。",
+        "This is what the models promise, not a result: the holdout will show what it was worth.",
+    ),
+    "certificate": (
+        "与理论最优的差距不超过 {gap}。",
+        "At most {gap} below the best possible.",
+    ),
+    "cost": ("成本", "Cost"),
+    "budget": ("预算", "Budget"),
+    "next_yuan": (
+        "预算再多 {one}，约可多得 {gain}。",
+        "The next {one} of budget returns about {gain}.",
+    ),
+    "no_experiments": ("还没有分析过的实验。", "No experiment has been analysed yet."),
+    "no_decisions": ("还没有推荐结果。", "There are no decisions yet."),
+    "no_segments": ("还没有分层结果。", "Segments have not been computed yet."),
+    "no_models": ("还没有训练好的模型。", "No model has been trained yet."),
+    "moved": ("一个月前 → 现在", "A month ago → now"),
+    "from_to": ("从（行）到（列）", "From (row) to (column)"),
+    "model_churn": ("流失预警", "Churn warning"),
+    "model_uplift": ("活动增量", "Campaign uplift"),
+    "gate_passed": ("通过上线门槛", "passed its gate"),
+    "gate_failed": ("未通过上线门槛", "did not pass its gate"),
+    "champion": ("正在使用", "in use"),
+    "challenger": ("候选", "challenger"),
+    "open": ("打开报告", "Open the report"),
+    "privacy": (
+        "少于 {n} 人的格子不显示。本页不含任何会员身份信息。",
+        "Cells of fewer than {n} members are not shown. This page holds no member's identity.",
+    ),
+    "note": ("说明", "Notes"),
+}
+
+_SYMBOLS = {"CNY": "¥", "USD": "$", "GBP": "£", "EUR": "€", "JPY": "¥"}
+_MINUS = "−"
+NOTHING = "—"
+
+
+def word(key: str, language: Language, **values: object) -> str:
+    """The text of that key, with its blanks filled."""
+    return WORDS[key][LANGUAGES.index(language)].format(**values)
+
+
+def integer(value: float | None) -> str:
+    """``64,000``, or a dash where there is nothing."""
+    return NOTHING if value is None else f"{value:,.0f}".replace("-", _MINUS)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as ``10.6 %``."""
+    return NOTHING if value is None else f"{100 * value:.{digits}f}%".replace("-", _MINUS)
+
+
+def p_value(value: float | None) -> str:
+    """A p-value to three digits, never zero."""
+    if value is None:
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def money(value: float | None, currency: str, *, signed: bool = False) -> str:
+    """An amount in units of the currency, to the cent below 1,000."""
+    if value is None:
+        return NOTHING
+    digits = 2 if abs(value) < 1000 else 0
+    sign = _MINUS if value < 0 else "+" if signed else ""
+    symbol = _SYMBOLS.get(currency, f"{currency} ")
+    return f"{sign}{symbol}{abs(value):,.{digits}f}"
+
+
+def amount(value: float | None, unit: str, currency: str, language: Language, *, difference: bool = False) -> str:
+    """A metric's value, or a difference of two, in its unit.
+
+    Parameters
+    ----------
+    unit
+        ``share`` (differences in points), ``money`` or anything else (a plain number).
+    """
+    if value is None:
+        return NOTHING
+    if unit == "share":
+        if not difference:
+            return percent(value, 2)
+        return f"{_signed(100 * value)} {word('points', language)}"
+    if unit == "money":
+        return money(value, currency, signed=difference)
+    return _signed(value) if difference else f"{value:,.3g}".replace("-", _MINUS)
+
+
+def span(
+    low: float | None, high: float | None, unit: str, currency: str, language: Language, *, difference: bool = True
+) -> str:
+    """An interval, in the same unit as its estimate."""
+    if low is None or high is None:
+        return NOTHING
+    joint = " 至 " if language == "zh" else " to "
+    if unit == "share" and difference:
+        return f"{_signed(100 * low)}{joint}{_signed(100 * high)}"
+    return joint.join(amount(v, unit, currency, language, difference=difference) for v in (low, high))
+
+
+def _signed(value: float) -> str:
+    digits = 2 if abs(value) < 100 else 0
+    return f"{value:+,.{digits}f}".replace("-", _MINUS)
