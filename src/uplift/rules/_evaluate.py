@@ -104,7 +104,7 @@ def _query(select: str, table: pa.Table) -> pa.Table:
     connection = _connection().cursor()
     try:
         connection.register("__frame", table)
-        return connection.execute(f"SELECT {select} FROM __frame").to_arrow_table()
+        return connection.sql(f"SELECT {select} FROM __frame").to_arrow_table()
     except duckdb.Error as error:
         raise RuleError(f"a rule could not be evaluated: {str(error).splitlines()[0]}") from None
     finally:
