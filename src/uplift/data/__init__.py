@@ -3,9 +3,11 @@
 ``uplift.data.adapters`` (public data) and ``uplift.data.simulator`` are imported as submodules.
 """
 
+from uplift.data.check import CheckReport, TableCheck, check
 from uplift.data.contract import ARROW_TYPES, SQL_TYPES, TABLES, Column, TableSchema
 from uplift.data.engine import Engine
 from uplift.data.fingerprint import fingerprint
+from uplift.data.readers import read_flat
 from uplift.data.writers import (
     RunWriter,
     atomic_file,
@@ -26,14 +28,18 @@ __all__ = [
     "ARROW_TYPES",
     "SQL_TYPES",
     "TABLES",
+    "CheckReport",
     "Column",
     "Engine",
     "RunWriter",
+    "TableCheck",
     "TableSchema",
     "atomic_file",
     "atomic_path",
+    "check",
     "file_digest",
     "fingerprint",
+    "read_flat",
     "read_manifest",
     "read_pointer",
     "write_bytes_atomic",

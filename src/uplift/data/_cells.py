@@ -89,6 +89,14 @@ def is_cheap(kind: Kind, sql_type: str) -> bool:
     return is_exact(kind, sql_type) or family(sql_type) == "empty" or (kind in ("money", "integer") and narrower)
 
 
+def can_fail(kind: Kind, sql_type: str) -> bool:
+    """Whether a cell of that DuckDB type may hold something that cannot be read as ``kind``."""
+    found = family(sql_type)
+    if kind in ("id", "text", "rule"):
+        return found == "float"
+    return found == "float" or not is_cheap(kind, sql_type)
+
+
 def quote(name: str) -> str:
     """A name as a SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from uplift.config import Workspace
-from uplift.data._cells import EXPECTED, accepts, given_sql, quote, value_sql
+from uplift.data._cells import EXPECTED, accepts, given_sql, literal, quote, value_sql
 from uplift.data.contract import SQL_TYPES, TABLES, TableSchema
 from uplift.errors import ConfigError, ContractError, InputError, Problem, did_you_mean, unknown_name
 
@@ -49,6 +49,58 @@ class Engine:
         self.timezone = timezone
         self.workspace = workspace
         self._registered: dict[str, pa.Table] = {}
+
+    @classmethod
+    def open(
+        cls, workspace: Workspace | str | Path, *, threads: int | None = None, memory_limit: str | None = None
+    ) -> Engine:
+        """An engine over a workspace's tables, checked.
+
+        The record of the last ``uplift check`` is used unless a file has changed since; then the check runs again. Rows
+        in quarantine are left out.
+
+        Parameters
+        ----------
+        workspace
+            An opened workspace, or its folder.
+        threads
+            At most so many; None is one per core.
+        memory_limit
+            Such as ``"4GB"``; None is DuckDB's own, most of the machine's memory.
+
+        Raises
+        ------
+        ContractError
+            If a table is refused; it lists everything that is wrong.
+        ConfigError
+            If the workspace cannot be opened.
+        """
+        from uplift.data.check import current_check
+
+        if not isinstance(workspace, Workspace):
+            workspace = Workspace.open(workspace)
+        report = current_check(workspace, threads=threads)
+        refuse(report.problems)
+        temporary = workspace.root / ".uplift" / "tmp"
+        timezone = workspace.config.timezone
+        connection = connect(timezone, threads=threads, memory_limit=memory_limit, temporary=temporary)
+        try:
+            for name, schema in TABLES.items():
+                table = report.tables.get(name)
+                if table is None:
+                    select = empty_sql(schema)
+                elif table.clean is not None:
+                    select = complete_sql(schema, schema.names, parquet_sql([workspace.checked / table.clean]))
+                else:
+                    parts = [workspace.root / file["path"] for file in table.files]
+                    select = complete_sql(schema, table.given, parquet_sql(parts))
+                connection.execute(f"CREATE VIEW {name} AS {select}")
+            data = workspace.data if workspace.data.is_dir() else workspace.data.parent
+            harden(connection, [workspace.root, data.resolve()])
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, timezone=timezone, workspace=workspace)
 
     @classmethod
     def from_tables(
@@ -212,7 +264,7 @@ def connect(
 
 def harden(connection: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
     """Allow files in ``folders`` only, forbid everything else outside, and lock the settings."""
-    allowed = ", ".join("'" + str(folder).replace("'", "''") + "/'" for folder in folders)
+    allowed = ", ".join(literal(f"{folder}/") for folder in folders)
     if folders:
         connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET enable_external_access = false")
@@ -232,19 +284,26 @@ def empty_sql(schema: TableSchema) -> str:
     return f"SELECT {columns} WHERE false"
 
 
-def complete_sql(schema: TableSchema, given: Mapping[str, str], relation: str) -> str:
-    """A relation with all of the contract's columns.
+def parquet_sql(files: Sequence[Path]) -> str:
+    """The rows of Parquet parts; a column that one part lacks is NULL there."""
+    paths = ", ".join(literal(str(path)) for path in files)
+    return f"read_parquet([{paths}], union_by_name = {len(files) > 1})"
+
+
+def complete_sql(schema: TableSchema, given: Collection[str], relation: str) -> str:
+    """A relation with all of the contract's columns, in order and of its types.
 
     Parameters
     ----------
     given
-        SQL of each column that the relation has, by the contract's name.
+        The columns that ``relation`` has; the others become NULL, and ``known_at`` the event time.
     """
     columns = []
     for column in schema.columns:
-        value = given.get(column.name, f"NULL::{SQL_TYPES[column.kind]}")
+        kind = SQL_TYPES[column.kind]
+        value = f"{quote(column.name)}::{kind}" if column.name in given else f"NULL::{kind}"
         if column.name == "known_at" and schema.event_time is not None:
-            event_time = given[schema.event_time]
+            event_time = quote(schema.event_time)
             value = f"coalesce({value}, {event_time})" if column.name in given else event_time
         columns.append(f"{value} AS {quote(column.name)}")
     return f"SELECT {', '.join(columns)} FROM {relation}"
@@ -322,6 +381,7 @@ def _load(connection: duckdb.DuckDBPyConnection, schema: TableSchema, table: pa.
             if count
         ]
     if not problems:
-        connection.execute(f"CREATE TABLE {name} AS {complete_sql(schema, given, '_given')}")
+        values = ", ".join(f"{value} AS {quote(column)}" for column, value in given.items())
+        connection.execute(f"CREATE TABLE {name} AS {complete_sql(schema, given, f'(SELECT {values} FROM _given)')}")
     connection.unregister("_given")
     return problems
