@@ -98,7 +98,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "segments": ("会员分层", "Segments"),
     "models": ("模型", "Models"),
     "as_of": ("截至", "As of"),
-    "offer": ("优惠", "Offer"),
+    "receive": ("将收到优惠的会员", "Members who get an offer"),
     "count": ("人数", "Members"),
     "share": ("占比", "Share"),
     "spend_share": ("消费占比", "Share of spend"),
