@@ -1,0 +1,325 @@
+"""Several arms with costs: what the best use of every budget brings, when predictions decide who gets what.
+
+Reference: Sverdrup, Wu, Athey & Wager (2023), Qini curves for multi-armed treatment rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from uplift.errors import InputError
+from uplift.metrics._draws import Draws, make_draws
+from uplift.metrics._ranking import CELLS, area
+from uplift.metrics._results import Metric, metric
+from uplift.metrics._trial import Propensity, Trial, read_effects, read_expected, read_trial
+from uplift.metrics.ranking import PER_1000, POINTS
+from uplift.results import Rendered
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class BudgetCurve(Rendered):
+    """Extra outcome over spend.
+
+    Attributes
+    ----------
+    spend
+        Mean cost per member, from the least possible to what the predictions would spend without a limit, ``(m,)``.
+    value, se, low, high
+        Extra outcome per 1,000 members against treating nobody; se, low and high are None without draws.
+    random
+        The same for the best that can be done with the arms' mean effects and costs, without targeting.
+    area
+        Mean over the budgets of ``value − random``.
+    n, unit
+        Rows, and what value and area are counted in.
+    """
+
+    spend: Floats
+    value: Floats
+    se: Floats | None
+    low: Floats | None
+    high: Floats | None
+    random: Floats
+    area: Metric
+    n: int
+    unit: str
+
+    def at(self, budget: float) -> Metric:
+        """The gain at a budget per member; beyond the last point nothing more is bought."""
+        if budget < self.spend[0]:
+            raise InputError(f"the least that can be spent is {self.spend[0]:.6g} per member, asked for {budget:.6g}")
+        value = float(np.interp(budget, self.spend, self.value))
+        se = None if self.se is None else float(np.interp(budget, self.spend, self.se))
+        return metric(f"gain at {budget:g}", value, se, n=self.n, unit=self.unit)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One row a point."""
+        names = ("spend", "value", "low", "high", "random")
+        columns = [self.spend, self.value, self.low, self.high, self.random]
+        lists = [[None] * len(self.spend) if c is None else c.tolist() for c in columns]
+        return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Moves in the order in which a growing budget makes them: who, from which arm, to which, at what extra cost."""
+
+    start: Ints
+    row: Ints
+    source: Ints
+    target: Ints
+    extra_cost: Floats
+
+
+def multi_arm_qini(
+    effect: npt.ArrayLike,
+    cost: Mapping[Any, float] | npt.ArrayLike,
+    y: npt.ArrayLike,
+    treatment: npt.ArrayLike,
+    propensity: Propensity = None,
+    *,
+    control: Hashable = None,
+    sample_weight: npt.ArrayLike | None = None,
+    expected: npt.ArrayLike | None = None,
+    clusters: npt.ArrayLike | None = None,
+    n_bootstrap: int = 200,
+    random_state: int | None = 0,
+    alpha: float = 0.05,
+) -> BudgetCurve:
+    """The Qini curve of several arms over a budget.
+
+    For each member the arms that are worth their cost at some price form a path, from the cheapest choice to the best
+    one; all members' steps are taken in the order of predicted gain per unit of cost. What is bought is decided by
+    ``effect`` and ``cost``, what it brings is measured on ``y``.
+
+    Parameters
+    ----------
+    effect
+        Predicted effects, ``(n, n_arms)`` (or ``(n,)`` for one arm).
+    cost
+        Cost of giving each arm, known beforehand: arm → number, ``(n_arms,)`` or ``(n, n_arms)``. Zero and negative
+        costs are allowed: what is free and helps is bought first, what saves money sets the start below zero. The
+        control costs nothing.
+    y, treatment, propensity, control, sample_weight, expected, clusters, n_bootstrap, random_state, alpha
+        As in :func:`uplift.metrics.qini_curve`. An arm with propensity zero for a row is never bought for it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> treatment = rng.integers(0, 3, 6000)
+    >>> effect = rng.normal(size=(6000, 2))
+    >>> y = np.column_stack([np.zeros(6000), effect])[np.arange(6000), treatment] + rng.normal(size=6000)
+    >>> curve = multi_arm_qini(effect, [1.0, 2.0], y, treatment, [[1 / 3] * 3] * 6000, control=0)
+    >>> bool(curve.at(0.2).low > 0)
+    True
+    """
+    trial = read_trial(y, treatment, propensity, control=control, sample_weight=sample_weight)
+    if not (trial.propensity[:, 0] > 0).all():
+        raise InputError("some rows can never be a control (propensity 0): leave them out, their gain is unknown")
+    effects = read_effects(effect, trial, None)
+    costs = _read_costs(cost, trial)
+    table = None if expected is None else read_expected(expected, trial)
+    draws = make_draws(len(trial), n_bootstrap, random_state, clusters)
+    path = _walk(np.where(trial.propensity[:, 1:] > 0, effects, -np.inf), costs)
+    sums = _sums(trial, path, costs, table, draws)
+    return _measure(trial, sums, costs, table, draws, alpha)
+
+
+def _read_costs(cost: Mapping[Any, float] | npt.ArrayLike, trial: Trial) -> Floats:
+    n, k = len(trial), len(trial.arms)
+    if isinstance(cost, Mapping):
+        missing = [str(arm) for arm in trial.arms if arm not in cost]
+        if missing:
+            raise InputError(f"cost says nothing about the arm(s) {', '.join(missing)}")
+        cost = [float(cost[arm]) for arm in trial.arms]
+    array = np.asarray(cost, dtype=np.float64)
+    if array.shape == (n,) and k == 1:
+        array = array[:, None]
+    if array.shape not in {(n, k), (k,), ()}:
+        raise InputError(f"cost has shape {array.shape}; expected ({k},) or ({n}, {k})")
+    if not np.isfinite(array).all():
+        raise InputError("cost is missing or infinite for some arm or row")
+    return np.broadcast_to(array, (n, k))
+
+
+def _walk(effects: Floats, costs: Floats) -> _Path:
+    """Each member's upper hull of (cost, effect), control included, and all moves along it by falling slope."""
+    n = len(effects)
+    rows = np.arange(n)
+    price = np.column_stack([np.zeros(n), costs])
+    worth = np.column_stack([np.zeros(n), effects])
+    price = np.where(np.isfinite(worth), price, np.inf)
+    cheapest = price.min(axis=1, keepdims=True)
+    start = np.argmax(np.where(price == cheapest, worth, -np.inf), axis=1)
+    moves: list[tuple[Ints, Ints, Ints, Floats, Floats]] = []
+    active, current = rows, start
+    while len(active):
+        more = price[active] - price[active, current][:, None]
+        gain = worth[active] - worth[active, current][:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slope = np.where((more > 0) & np.isfinite(more) & (gain > 0), gain / more, -np.inf)
+        steepest = slope.max(axis=1)
+        farthest = np.argmax(np.where(slope == steepest[:, None], more, -np.inf), axis=1)
+        go = np.isfinite(steepest)
+        active, current, farthest, steepest, more = (
+            active[go], current[go], farthest[go], steepest[go], more[go],
+        )  # fmt: skip
+        moves.append((active, current, farthest, steepest, more[np.arange(len(active)), farthest]))
+        current = farthest
+    row, source, target, slope, extra = (np.concatenate(parts) for parts in zip(*moves, strict=True))
+    order = np.argsort(-slope, kind="stable")
+    return _Path(start, row[order], source[order], target[order], extra[order])
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Along the path, first the start and then the moves: gains and spend before normalisation.
+
+    ``arm_gain`` (arms, cells) is what each arm's rows contribute, ``arm_weight`` (arms,) what to divide it by; each
+    with a leading axis of draws in the drawn version.
+    """
+
+    arm_gain: Floats
+    arm_weight: Floats
+    spend: Floats
+    expected: Floats
+    weight: Floats
+
+    def curve(self) -> tuple[Floats, Floats]:
+        """(spend, gain) per member."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = (self.arm_gain / self.arm_weight[..., None]).sum(axis=-2)
+            gain = gain + self.expected / self.weight[..., None]
+            return self.spend / self.weight[..., None], gain
+
+
+def _sums(
+    trial: Trial, path: _Path, costs: Floats, expected: Floats | None, draws: Draws | None
+) -> tuple[_Sums, _Sums | None]:
+    n, k = len(trial), len(trial.names)
+    rows = np.arange(n)
+    inverse = trial.weight / trial.propensity[rows, trial.assigned]
+    mean = float(np.average(trial.y, weights=inverse))
+    rest = trial.y - (mean if expected is None else expected[rows, trial.assigned])
+    row = np.concatenate([rows, path.row])
+    source = np.concatenate([np.zeros(n, dtype=np.intp), path.source])
+    target = np.concatenate([path.start, path.target])
+    price = np.column_stack([np.zeros(n), costs])
+    extra = np.concatenate([price[rows, path.start], path.extra_cost])
+    mine = trial.assigned[row]
+    sign = (mine == target).astype(np.float64) - (mine == source)
+    contribution = sign * (inverse * rest)[row]
+    change = None if expected is None else trial.weight[row] * (expected[row, target] - expected[row, source])
+    vectors = [np.where(mine == arm, contribution, 0.0) for arm in range(k)]
+    vectors += [trial.weight[row] * extra, np.zeros(len(row)) if change is None else change]
+    received = [np.where(trial.assigned == arm, inverse, 0.0) for arm in range(k)]
+    offered = [np.where(trial.propensity[:, arm] > 0, trial.weight, 0.0) for arm in range(k)]
+    weights = [*received, *offered, trial.weight]
+
+    full = [np.cumsum(v)[n - 1 :] for v in vectors]  # the start is one step: everybody's cheapest choice
+    arm_weight, weight = _normalisers(np.array([w.sum() for w in weights]), k)
+    whole = _Sums(np.stack(full[:k]), arm_weight, full[k], full[k + 1], weight)
+    if draws is None:
+        return whole, None
+    n_moves = len(path.row)
+    n_cells = min(CELLS, n_moves) + 1
+    cell = np.concatenate([np.zeros(n, dtype=np.intp), 1 + np.arange(n_moves) * (n_cells - 1) // max(n_moves, 1)])
+    drawn = [np.cumsum(draws.sums(cell, n_cells, v, row), axis=1) for v in vectors]
+    zero = np.zeros(n, dtype=np.intp)
+    totals = np.stack([draws.sums(zero, 1, w, rows)[:, 0] for w in weights], axis=1)
+    drawn_arm_weight, drawn_weight = _normalisers(totals, k)
+    return whole, _Sums(np.stack(drawn[:k], axis=1), drawn_arm_weight, drawn[k], drawn[k + 1], drawn_weight)
+
+
+def _normalisers(totals: Floats, k: int) -> tuple[Floats, Floats]:
+    """What each arm's sums are divided by, so that its weights add up to those of the rows it was offered to."""
+    received, offered, everybody = totals[..., :k], totals[..., k : 2 * k], totals[..., 2 * k]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return received * everybody[..., None] / offered, everybody
+
+
+def _measure(
+    trial: Trial,
+    sums: tuple[_Sums, _Sums | None],
+    costs: Floats,
+    expected: Floats | None,
+    draws: Draws | None,
+    alpha: float,
+) -> BudgetCurve:
+    whole, part = sums
+    spend, gain = whole.curve()
+    grid = np.linspace(spend[0], spend[-1], POINTS) if spend[-1] > spend[0] else spend[:1]
+    value = 1000 * np.interp(grid, spend, gain)
+    random = 1000 * _untargeted(grid, trial, costs, expected)
+    width = grid[-1] - grid[0]
+    advantage = _mean_over(grid, value - random, width)
+    se = low = high = area_se = None
+    if part is not None and draws is not None:
+        drawn_spend, drawn_gain = part.curve()
+        drawn = 1000 * np.stack([np.interp(grid, s, g) for s, g in zip(drawn_spend, drawn_gain, strict=True)])
+        se = draws.standard_error(drawn)
+        half = float(norm.ppf(1 - alpha / 2))
+        low, high = value - half * se, value + half * se
+        baseline = _untargeted_draws(grid, trial, costs, expected, draws)
+        area_se = float(draws.standard_error(_mean_over(grid, drawn - 1000 * baseline, width)))
+    number = metric("multi_arm_qini", float(advantage), area_se, n=len(trial), unit=PER_1000, alpha=alpha)
+    return BudgetCurve(grid, value, se, low, high, random, number, len(trial), PER_1000)
+
+
+def _mean_over(grid: Floats, height: Floats, width: float) -> Floats:
+    if width <= 0:
+        return np.asarray(height[..., 0])
+    return area(grid, height) / width
+
+
+def _mean_effects(trial: Trial, expected: Floats | None) -> tuple[Floats, list[Floats]]:
+    """Mean effect of each arm over the rows it may be given to, and per arm the rows' weights of its mean outcome."""
+    rows = np.arange(len(trial))
+    inverse = trial.weight / trial.propensity[rows, trial.assigned]
+    masks = [np.where(trial.assigned == arm, inverse, 0.0) for arm in range(len(trial.names))]
+    rest = trial.y if expected is None else trial.y - expected[rows, trial.assigned]
+    means = np.array([mask @ rest / mask.sum() for mask in masks])
+    if expected is not None:
+        means = means + np.average(expected, axis=0, weights=trial.weight)
+    return means[1:] - means[0], masks
+
+
+def _line(grid: Floats, effects: Floats, costs: Floats) -> Floats:
+    """The best gain at each budget from mixing arms with these mean effects and costs over everybody."""
+    path = _walk(effects[None, :], costs[None, :])
+    price, worth = np.append(0.0, costs), np.append(0.0, effects)
+    x = np.append(price[path.start[0]], price[path.target])
+    height = np.append(worth[path.start[0]], worth[path.target])
+    return np.interp(grid, x, height)
+
+
+def _untargeted(grid: Floats, trial: Trial, costs: Floats, expected: Floats | None) -> Floats:
+    effects, _ = _mean_effects(trial, expected)
+    return _line(grid, effects, np.average(costs, axis=0, weights=trial.weight))
+
+
+def _untargeted_draws(grid: Floats, trial: Trial, costs: Floats, expected: Floats | None, draws: Draws) -> Floats:
+    """The untargeted line in each draw; costs are known, only the effects vary."""
+    rows, zero = np.arange(len(trial)), np.zeros(len(trial), dtype=np.intp)
+    _, masks = _mean_effects(trial, expected)
+    rest = trial.y if expected is None else trial.y - expected[rows, trial.assigned]
+    outcome = np.stack(
+        [draws.sums(zero, 1, m * rest, rows)[:, 0] / draws.sums(zero, 1, m, rows)[:, 0] for m in masks], axis=1
+    )
+    if expected is not None:
+        weight = draws.sums(zero, 1, trial.weight, rows)
+        outcome = outcome + np.concatenate(
+            [draws.sums(zero, 1, trial.weight * column, rows) / weight for column in expected.T], axis=1
+        )
+    mean_cost = np.average(costs, axis=0, weights=trial.weight)
+    return np.stack([_line(grid, effect, mean_cost) for effect in outcome[:, 1:] - outcome[:, :1]])
