@@ -64,6 +64,8 @@ def experiment() -> ExperimentSpec:
             MetricSpec(name="conversion", outcome="ordered", window_days=WINDOW_DAYS),
             MetricSpec(name="spend", outcome="spend", kind="mean", window_days=WINDOW_DAYS, unit="money"),
         ),
+        covariates=("attr_recency_num", "attr_history_num"),
+        segments=("attr_channel", "attr_newbie_num", "attr_zip_code"),
     )
 
 

@@ -46,6 +46,7 @@ def experiment(items: list[str], control: str, starts_at: pd.Timestamp, ends_at:
         starts_at=starts_at.to_pydatetime(),
         ends_at=ends_at.to_pydatetime(),
         metrics=(MetricSpec(name="click", outcome="clicked", window_days=1),),
+        segments=("attr_position_num",),
     )
 
 

@@ -37,6 +37,7 @@ TYPES = ("bogo", "discount", "informational")
 CONTROL = "none"
 OFFERED_SHARE = 0.75
 MISSING_AGE = 118
+HABITS = ("orders_total", "spend_total")  # known of a member once a wave has passed
 ZONE = "America/New_York"
 HOUR_0 = utc("2018-07-30", ZONE)
 
@@ -46,7 +47,7 @@ _EXPECTED = (
 _KINDS = {"bogo": ("买一送一", "Buy one, get one"), "discount": ("满减", "Discount"), "informational": ("资讯", "News")}
 
 
-def experiment(number: int, hour: int, days: int, offers: list[str], english: str = "") -> ExperimentSpec:
+def experiment(number: int, hour: int, days: int, offers: list[str]) -> ExperimentSpec:
     """The definition of one wave: three in four members get one of ``offers`` at random, the others none.
 
     Parameters
@@ -57,16 +58,15 @@ def experiment(number: int, hour: int, days: int, offers: list[str], english: st
         Whole days until the next wave, or until the log ends.
     offers
         Readable offer ids.
-    english
-        Added to the hypothesis.
     """
     assigned = HOUR_0 + pd.Timedelta(hours=hour) - SECOND
     share = OFFERED_SHARE / len(offers)
+    late = "" if number == 1 else " Earlier waves still act, but on members alike in every arm on average."
     return ExperimentSpec(
         id=f"wave-{number}",
         name_zh=f"第 {number} 轮优惠发放",
         name_en=f"Wave {number} of offers",
-        hypothesis=f"Members who are sent an offer buy more than those who are sent none.{english}",
+        hypothesis=f"Members who are sent an offer buy more than those who are sent none.{late}",
         control=CONTROL,
         arms=(
             ArmSpec(name=CONTROL, share=1 - OFFERED_SHARE),
@@ -78,6 +78,8 @@ def experiment(number: int, hour: int, days: int, offers: list[str], english: st
             MetricSpec(name="conversion", outcome="ordered", window_days=days),
             MetricSpec(name="spend", outcome="spend", kind="mean", window_days=days, unit="money"),
         ),
+        covariates=("tenure_days", "attr_age_num", "attr_income_num", *(() if number == 1 else HABITS)),
+        segments=("gender",),
     )
 
 
@@ -117,10 +119,7 @@ def convert(source: Path) -> Imported:
         }
         assignments.append(contract_table("assignments", columns, len(ids)))
         until = hours[number] if number < len(hours) else 24 * -(-(end + 1) // 24)
-        late = (
-            "" if number == 1 else " Earlier waves still act: each compares members who are alike in them on average."
-        )
-        specs.append(experiment(number, hour, max(int(until - hour) // 24, 1), list(names.values()), late))
+        specs.append(experiment(number, hour, max(int(until - hour) // 24, 1), list(names.values())))
 
     touches, unmatched, expired, several = _touches(log, offers.set_index("offer_id")["duration"], hours)
     bought = log[log.event == EVENTS[3]]
