@@ -5,15 +5,20 @@ from uplift.features._feature import Feature
 from uplift.features._frame import to_frame
 from uplift.features._spine import parse_as_of, spine_of_members
 from uplift.features.catalogue import CATALOGUE, attribute_features, catalogue_for, discover_attributes, feature_columns
+from uplift.features.outcomes import OUTCOMES, Outcome, observed_until, outcomes
 
 __all__ = [
     "CATALOGUE",
+    "OUTCOMES",
     "Feature",
+    "Outcome",
     "attribute_features",
     "build",
     "catalogue_for",
     "discover_attributes",
     "feature_columns",
+    "observed_until",
+    "outcomes",
     "parse_as_of",
     "spine_of_members",
     "to_frame",

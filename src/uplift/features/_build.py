@@ -60,7 +60,7 @@ def build(
     by_source = {name: [feature for feature in features if feature.source == name] for name in composed}
     for source, sql in composed.items():
         mine = by_source[source]
-        for first, size in _chunks(engine, source, table.num_rows):
+        for first, size in spine_chunks(engine, SOURCES[source].table, table.num_rows):
             found = run_on_spine(engine, sql, table.slice(first, size))
             for feature in mine:
                 columns[feature.name].append(_aligned(found, feature, size))
@@ -99,12 +99,11 @@ def _aligned(found: pa.Table, feature: Feature, size: int) -> pa.Array:
     return column if feature.empty is None else pc.fill_null(column, feature.empty)
 
 
-def _chunks(engine: Engine, source: str, rows: int) -> Iterator[tuple[int, int]]:
-    """Slices of the spine whose pairs with the source's rows fit in memory, judged by rows per member."""
+def spine_chunks(engine: Engine, table: str, rows: int) -> Iterator[tuple[int, int]]:
+    """Slices (first, size) of the spine whose pairs with a table's rows fit in memory, judged by rows per member."""
     if rows <= _SMALLEST:
         yield 0, rows
         return
-    table = SOURCES[source].table
     counts = engine.query(
         f"SELECT (SELECT count(*) FROM {table}) AS n, (SELECT count(*) FROM members) AS members"
     ).to_pylist()[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from uplift.features._feature import Feature, Source, words
+from uplift.features._feature import Feature, Source, double, words
 from uplift.features._sources import SOURCES
 
 SPINE = "uplift_spine"  # registered relation: spine_row, member_id, as_of
@@ -92,7 +92,7 @@ def _filled(value: str, feature: Feature) -> str:
 
 
 def _constant(value: float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{float(value)!r}e0"
+    return str(value).lower() if isinstance(value, bool) else double(value)
 
 
 def _quoted(name: str) -> str:

@@ -111,3 +111,9 @@ def span(days: int | None) -> tuple[str, str, str]:
     if days is None:
         return "total", "累计", "ever"
     return f"{days}d", f"近{days}天", f"in the last {days} days"
+
+
+def double(number: float) -> str:
+    """SQL literal that every engine reads as a double."""
+    text = repr(float(number))
+    return text if "e" in text else f"{text}e0"

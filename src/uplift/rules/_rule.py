@@ -60,15 +60,13 @@ class Rule:
 
     def missing_sql(self, dialect: str = "duckdb") -> str:
         """SQL text expression: names of this rule's columns that are null in a row, joined by commas."""
-        cases: list[exp.Expr] = []
+        cases = []
         for name in sorted(self.columns):
             column = exp.column(exp.to_identifier(name, quoted=True))
             test = exp.Is(this=column, expression=exp.Null())
-            cases.append(exp.Case(ifs=[exp.If(this=test, true=exp.Literal.string(name))]))
-        if not cases:
-            return "''"
-        joined = exp.ConcatWs(expressions=[exp.Literal.string(","), *cases])
-        return joined.sql(dialect=dialect, identify=True)
+            case = exp.Case(ifs=[exp.If(this=test, true=exp.Literal.string(name))])
+            cases.append(case.sql(dialect=dialect, identify=True))
+        return f"CONCAT_WS(',', {', '.join(cases)})" if cases else "''"
 
     def evaluate(self, frame: Any) -> Any:
         """Its value in every row of a pandas frame or an Arrow table, as a pandas series with NA for unknown.
