@@ -1,1 +1,38 @@
-"""To be filled."""
+"""Experiments: design, assignment, and an analysis whose every number says how sure it is."""
+
+from uplift.experiments._inputs import Metric
+from uplift.experiments._result import Analysis, Effect, Interaction
+from uplift.experiments._text import Text
+from uplift.experiments.analysis import analyze
+from uplift.experiments.checks import Balance, SampleRatio, balance, sample_ratio
+from uplift.experiments.estimators import ArmMeans, ArmRegression, Difference, Ratio, difference, fieller
+from uplift.experiments.multiplicity import benjamini_hochberg, holm
+from uplift.experiments.sequential import anytime_half_width
+from uplift.experiments.shrinkage import Shrunk, robust_critical_value, shrink
+from uplift.experiments.verdict import Verdict
+
+__all__ = [
+    "Analysis",
+    "ArmMeans",
+    "ArmRegression",
+    "Balance",
+    "Difference",
+    "Effect",
+    "Interaction",
+    "Metric",
+    "Ratio",
+    "SampleRatio",
+    "Shrunk",
+    "Text",
+    "Verdict",
+    "analyze",
+    "anytime_half_width",
+    "balance",
+    "benjamini_hochberg",
+    "difference",
+    "fieller",
+    "holm",
+    "robust_critical_value",
+    "sample_ratio",
+    "shrink",
+]

@@ -1,0 +1,241 @@
+"""Is the experiment sound: are the arms as large as designed, and alike before assignment?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc
+
+from uplift.errors import DesignError, did_you_mean
+from uplift.experiments._encoding import Encoded
+from uplift.experiments.estimators import cluster_counts
+from uplift.results import Rendered
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ALARM = 0.001
+"""Checks alarm below this p-value, so that a sound experiment is called unsound once in a thousand."""
+
+
+@dataclass(frozen=True)
+class SampleRatio(Rendered):
+    """Sample ratio check.
+
+    Attributes
+    ----------
+    p_value, passed
+        None when no designed shares are known: nothing is assumed.
+    statistic, df
+        Of the χ² test.
+    observed : mapping
+        Arm → units counted.
+    expected : mapping
+        Arm → units expected by design; None when not known.
+    unit
+        What is counted: ``member`` rows, or ``cluster`` when whole clusters were assigned.
+    """
+
+    p_value: float | None
+    passed: bool | None
+    statistic: float | None
+    df: int | None
+    observed: Mapping[str, int]
+    expected: Mapping[str, float] | None
+    unit: str = "member"
+    threshold: float = ALARM
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "p_value": self.p_value,
+            "passed": self.passed,
+            "statistic": self.statistic,
+            "df": self.df,
+            "threshold": self.threshold,
+            "unit": self.unit,
+            "expected": None if self.expected is None else dict(self.expected),
+        }
+
+
+def sample_ratio(
+    counts: Mapping[str, int], shares: Mapping[str, float] | None, *, unit: str = "member", threshold: float = ALARM
+) -> SampleRatio:
+    """Compare the sizes of the arms with the **designed** shares (Pearson's χ²).
+
+    Parameters
+    ----------
+    counts
+        Arm → members assigned.
+    shares
+        Arm → designed share, adding up to 1; arms of share zero count neither for nor against. None: not checked.
+    unit
+        What was counted, for the record.
+    threshold
+        ``passed`` is false below it.
+
+    Raises
+    ------
+    DesignError
+        If an arm has no designed share, or shares do not add up to 1.
+
+    Examples
+    --------
+    >>> sample_ratio({"control": 4_987, "offer": 5_013}, {"control": 0.5, "offer": 0.5}).passed
+    True
+    >>> sample_ratio({"control": 4_700, "offer": 5_300}, {"control": 0.5, "offer": 0.5}).passed
+    False
+    """
+    observed = {str(arm): int(count) for arm, count in counts.items()}
+    if shares is None:
+        return SampleRatio(None, None, None, None, observed, None, unit, threshold)
+    for arm in observed:
+        if arm not in shares:
+            raise DesignError(f"arm {arm!r} has no designed share: {did_you_mean(arm, shares)}")
+    total_share = math.fsum(shares.values())
+    if abs(total_share - 1) > 1e-6:
+        raise DesignError(f"the designed shares add up to {total_share:.6g}, not to 1")
+    total = sum(observed.values())
+    expected = {arm: total * share / total_share for arm, share in shares.items()}
+    if any(observed.get(arm, 0) > 0 and share == 0 for arm, share in shares.items()):
+        return SampleRatio(0.0, False, None, None, observed, expected, unit, threshold)
+    statistic = math.fsum((observed.get(arm, 0) - e) ** 2 / e for arm, e in expected.items() if e > 0)
+    df = sum(e > 0 for e in expected.values()) - 1
+    p_value = float(chdtrc(df, statistic)) if df > 0 else 1.0
+    return SampleRatio(p_value, p_value >= threshold, statistic, df, observed, expected, unit, threshold)
+
+
+@dataclass(frozen=True)
+class Balance(Rendered):
+    """How alike the arms were before assignment.
+
+    Attributes
+    ----------
+    rows : tuple of mappings
+        One a covariate (and category) and arm: ``covariate``, ``level``, ``arm``, ``mean_control``, ``mean_arm``,
+        ``smd`` (difference over the pooled standard deviation). Numbers of cells that are too small are None.
+    statistic, df, p_value, passed
+        One test of all covariates and arms together; None without covariates.
+    """
+
+    rows: tuple[Mapping[str, Any], ...]
+    statistic: float | None
+    df: int | None
+    p_value: float | None
+    passed: bool | None
+    threshold: float = ALARM
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One row a covariate and arm."""
+        return [dict(row) for row in self.rows]
+
+    @property
+    def worst(self) -> Mapping[str, Any] | None:
+        """The row with the largest standardised difference."""
+        given = [row for row in self.rows if row["smd"] is not None]
+        return max(given, key=lambda row: abs(float(row["smd"]))) if given else None
+
+
+def balance(
+    covariates: Encoded,
+    arm: Ints,
+    arms: tuple[str, ...],
+    *,
+    clusters: Ints | None = None,
+    strata: Ints | None = None,
+    min_cell: int = 11,
+    threshold: float = ALARM,
+) -> Balance:
+    """Standardised mean differences, and one joint test that assignment did not depend on the covariates.
+
+    The test is the randomisation test's quadratic form ``Σₐ nₐ dₐ' S⁻¹ dₐ`` over the arms, on rows or, when whole
+    clusters were assigned, on clusters; within strata when there are any.
+
+    Parameters
+    ----------
+    covariates
+        Encoded covariates, ``(n_rows, n_columns)``.
+    arm
+        Place of every row in ``arms``; 0 is the control.
+    """
+    x = covariates.matrix
+    rows = tuple(_differences(x, covariates, arm, arms, min_cell))
+    centred = x - x.mean(axis=0) if strata is None else x - _group_means(x, strata)
+    units: Ints | None = arm
+    if clusters is not None:
+        sums = np.zeros((int(clusters.max()) + 1, x.shape[1]))
+        np.add.at(sums, clusters, centred)
+        units = _assigned_together(clusters, arm)
+        if units is None:
+            return Balance(rows, None, None, None, None, threshold)
+        centred = sums
+    spread = np.sqrt((centred**2).mean(axis=0)) if len(centred) else np.zeros(x.shape[1])
+    moving = spread > 1e-9 * np.maximum(np.abs(x).max(axis=0, initial=0), 1e-300)
+    z = centred[:, moving] / spread[moving]
+    if not z.shape[1]:
+        return Balance(rows, None, None, None, None, threshold)
+    z = z - z.mean(axis=0)
+    covariance = z.T @ z / (len(z) - 1)
+    values, vectors = np.linalg.eigh(covariance)
+    solid = values > 1e-8 * values.max()
+    whitened = z @ (vectors[:, solid] / np.sqrt(values[solid]))
+    statistic = 0.0
+    filled = 0
+    for place in range(len(arms)):
+        own = whitened[units == place]
+        if len(own):
+            statistic += len(own) * float((own.mean(axis=0) ** 2).sum())
+            filled += 1
+    df = int(solid.sum()) * (filled - 1)
+    p_value = float(chdtrc(df, statistic)) if df > 0 else 1.0
+    return Balance(rows, statistic, df, p_value, p_value >= threshold, threshold)
+
+
+def _differences(
+    x: Floats, covariates: Encoded, arm: Ints, arms: tuple[str, ...], min_cell: int
+) -> list[dict[str, Any]]:
+    counts = np.bincount(arm, minlength=len(arms))
+    rows: list[dict[str, Any]] = []
+    base = x[arm == 0]
+    for place in range(1, len(arms)):
+        own = x[arm == place]
+        for j, column in enumerate(covariates.columns):
+            row: dict[str, Any] = {"covariate": column.covariate, "level": column.level, "arm": arms[place]}
+            row.update(mean_control=None, mean_arm=None, smd=None)
+            rows.append(row)
+            if min(counts[0], counts[place]) < min_cell:
+                continue
+            if column.level is not None and min(base[:, j].sum(), own[:, j].sum()) < min_cell:
+                continue  # a category's mean is a count in disguise
+            pooled = math.sqrt((own[:, j].var() + base[:, j].var()) / 2)
+            row.update(mean_control=float(base[:, j].mean()), mean_arm=float(own[:, j].mean()))
+            row["smd"] = float((own[:, j].mean() - base[:, j].mean()) / pooled) if pooled > 0 else None
+    return rows
+
+
+def _group_means(x: Floats, groups: Ints) -> Floats:
+    counts = np.bincount(groups)
+    sums = np.zeros((len(counts), x.shape[1]))
+    np.add.at(sums, groups, x)
+    return (sums / counts[:, None])[groups]
+
+
+def _assigned_together(clusters: Ints, arm: Ints) -> Ints | None:
+    """Arm of every cluster, or None when clusters hold members of several arms."""
+    low = np.full(int(clusters.max()) + 1, np.iinfo(np.int64).max)
+    high = np.full(len(low), -1)
+    np.minimum.at(low, clusters, arm)
+    np.maximum.at(high, clusters, arm)
+    return high if (low == high).all() else None
+
+
+def units_by_arm(arm: Ints, n_arms: int, clusters: Ints | None) -> tuple[NDArray[np.int64], str]:
+    """What was randomised: clusters when every cluster lies in one arm, else rows; counts by arm and the name."""
+    if clusters is not None and _assigned_together(clusters, arm) is not None:
+        return cluster_counts(arm, clusters, n_arms).astype(np.int64), "cluster"
+    return np.bincount(arm, minlength=n_arms), "member"

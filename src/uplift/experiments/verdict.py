@@ -1,0 +1,214 @@
+"""One verdict on an experiment, as a sentence in Chinese and in English with the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from uplift.experiments._inputs import Metric
+from uplift.experiments._text import Text
+from uplift.results import Rendered
+
+Status = Literal["effective", "harmful", "no_evidence", "too_early", "invalid"]
+
+
+@dataclass(frozen=True)
+class Verdict(Rendered):
+    """The verdict.
+
+    Attributes
+    ----------
+    status
+        ``effective``: at least one arm improves a goal and harms nothing · ``harmful``: none does, and at least one
+        arm does harm · ``no_evidence`` · ``too_early``: fewer members, days or buyers than it takes to say ·
+        ``invalid``: the numbers cannot be trusted, and the sentence says why.
+    zh, en
+        The sentences.
+    """
+
+    status: Status
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One arm's effect on one metric, as far as the verdict needs it; numbers are None where they are not given."""
+
+    arm: str
+    metric: Metric
+    effect: float | None
+    low: float | None
+    high: float | None
+    p_adjusted: float | None
+    relative: float | None
+    certain: bool
+    """Whether it counts now: significant in its family and, before the planned size, by the confidence sequence."""
+
+    @property
+    def better(self) -> bool:
+        """Significant in the wanted direction."""
+        return self.certain and self.effect is not None and (self.effect > 0) == self.metric.increase
+
+    @property
+    def worse(self) -> bool:
+        """Significant against the wanted direction."""
+        return self.certain and self.effect is not None and (self.effect > 0) != self.metric.increase
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best arm against the next one; ``clear`` when it beats every other arm for certain."""
+
+    arm: str
+    runner_up: str
+    lead: float
+    clear: bool
+
+
+def decide(
+    findings: Sequence[Finding],
+    *,
+    control: str,
+    alpha: float,
+    invalid: Sequence[Text] = (),
+    early: Sequence[Text] = (),
+    winner: Winner | None = None,
+    differing: Sequence[tuple[str, str, str]] = (),
+) -> Verdict:
+    """The verdict from the findings on the whole population.
+
+    Parameters
+    ----------
+    findings
+        Every arm and metric, in the order in which metrics were given.
+    control, alpha
+        For the sentence.
+    invalid, early
+        Reasons for which nothing can be said at all, or not yet.
+    winner
+        Best arm on the first metric that decides, where there are several.
+    differing
+        (arm, metric, segment column) whose effect differs between segments for certain.
+    """
+    if invalid:
+        return Verdict(
+            "invalid",
+            "结果无效：" + "；".join(reason.zh for reason in invalid) + "。",
+            "Invalid: " + "; ".join(reason.en for reason in invalid) + ".",
+        )
+    level = f"{100 * (1 - alpha):g}%"
+    worse = [f for f in findings if f.worse]
+    harmed = {f.arm for f in worse}
+    better = [f for f in findings if f.better and not f.metric.guardrail and f.arm not in harmed]
+    if better:
+        return _effective(better, worse, control, level, winner, differing)
+    if worse:
+        zh, en = _sentences(worse, control, level)
+        return Verdict("harmful", f"有害：{zh}", f"Harmful: {en}")
+    shown = [f for f in findings if f.effect is not None and f.low is not None and not f.metric.guardrail]
+    if early or not shown:
+        reasons = list(early) or [
+            Text("人数或转化太少，无法给出数字", "too few members or conversions to show numbers")
+        ]
+        zh, en = _sentences(shown[:1], control, level)
+        return Verdict(
+            "too_early",
+            "为时过早：" + "；".join(reason.zh for reason in reasons) + "。" + (f"目前：{zh}" if shown else ""),
+            "Too early: " + "; ".join(reason.en for reason in reasons) + "." + (f" So far: {en}" if shown else ""),
+        )
+    strongest = min(shown, key=lambda f: f.p_adjusted if f.p_adjusted is not None else 2.0)
+    zh, en = _sentences([strongest], control, level)
+    return Verdict("no_evidence", f"没有证据表明有效。最接近的：{zh}", f"No evidence of an effect. The nearest: {en}")
+
+
+def _effective(
+    better: Sequence[Finding],
+    worse: Sequence[Finding],
+    control: str,
+    level: str,
+    winner: Winner | None,
+    differing: Sequence[tuple[str, str, str]],
+) -> Verdict:
+    first = better[0].metric
+    leading = sorted(
+        (f for f in better if f.metric == first), key=lambda f: -abs(f.effect if f.effect is not None else 0.0)
+    )
+    zh, en = _sentences(leading[:3], control, level)
+    more = len({f.arm for f in better})
+    if more > len(leading[:3]):
+        zh += f"共有 {more} 个方案有效。"
+        en += f" In all, {more} arms are effective."
+    if winner is not None:
+        lead = amount(winner.lead, first)
+        if winner.clear:
+            zh += f"最好的是 {winner.arm}，比其次的 {winner.runner_up} 多 {lead.zh}。"
+            en += f" The best is {winner.arm}, ahead of {winner.runner_up} by {lead.en}."
+        else:
+            zh += f"最好的方案尚不能确定：{winner.arm} 与 {winner.runner_up} 相差 {lead.zh}，可能只是偶然。"
+            en += f" No single best arm: {winner.arm} and {winner.runner_up} differ by {lead.en}, which may be chance."
+    if worse:
+        bad_zh, bad_en = _sentences(worse[:3], control, level)
+        zh += f"有害的：{bad_zh}"
+        en += f" Harmful: {bad_en}"
+    if differing:
+        cuts = dict.fromkeys(column for _, _, column in differing)
+        zh += f"效果因 {'、'.join(cuts)} 而异，请看分组结果。"
+        en += f" The effect differs by {', '.join(cuts)}: see the segments."
+    return Verdict("effective", f"有效：{zh}", f"Effective: {en}")
+
+
+def _sentences(findings: Sequence[Finding], control: str, level: str) -> tuple[str, str]:
+    zh, en = [], []
+    for f in findings:
+        if f.effect is None or f.low is None or f.high is None:
+            continue
+        effect, low, high = (amount(x, f.metric) for x in (f.effect, f.low, f.high))
+        p = "" if f.p_adjusted is None else p_text(f.p_adjusted)
+        relative = "" if f.relative is None else f"{100 * f.relative:+.1f}%"
+        aside_zh = f"，相对 {relative}" if relative else ""
+        aside_en = f", {relative} in relative terms" if relative else ""
+        tail_zh = f"，校正后 {p}" if p else ""
+        tail_en = f", adjusted {p}" if p else ""
+        zh.append(
+            f"{f.arm} 与 {control} 相比，{f.metric.name} 变化 {effect.zh}"
+            f"（{level} 区间 {low.number} 至 {high.number}{aside_zh}{tail_zh}）。"
+        )
+        en.append(
+            f"{f.arm} against {control} changes {f.metric.name} by {effect.en} "
+            f"({level} interval {low.number} to {high.number}{aside_en}{tail_en})."
+        )
+    return "".join(zh), " ".join(en)
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A signed number with its unit in both languages."""
+
+    number: str
+    zh: str
+    en: str
+
+
+def amount(value: float, metric: Metric) -> Amount:
+    """An effect as people read it: rates in percentage points, money in units, the rest as it is."""
+    if metric.kind == "rate":
+        number = _signed(100 * value)
+        return Amount(number, f"{number} 个百分点", f"{number} points")
+    number = _signed(value)
+    money = metric.currency or ""
+    names = {"count": ("次", "per member"), "days": ("天", "days"), "money": (money, money)}
+    zh, en = names.get(metric.unit or "", ("", ""))
+    return Amount(number, f"{number} {zh}".strip(), f"{number} {en}".strip())
+
+
+def _signed(value: float) -> str:
+    size = abs(value)
+    digits = 2 if size >= 0.995 or value == 0 else 3 if size >= 0.0995 else 4
+    return f"{value:+,.{digits}f}"
+
+
+def p_text(p: float) -> str:
+    """A p-value as people read it."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
