@@ -145,7 +145,7 @@ def made(n: int, seed: int, m: int = 6) -> tuple[NDArray, NDArray]:
 @pytest.mark.parametrize("seed", range(6))
 def test_gap_at_two_thousand_members(seed: int) -> None:
     value, cost = made(2_000, seed)
-    result = allocate(value, cost, budget=600.0, quotas={j: 250 for j in range(6)})
+    result = allocate(value, cost, budget=600.0, quotas=dict.fromkeys(range(6), 250))
     assert result.gap <= 1e-3
     assert broken_constraints(result, value, cost, np.ones(value.shape, bool), 600.0, [250] * 6) == []
 
@@ -173,7 +173,7 @@ def test_the_bound_holds_against_the_linear_programme() -> None:
 @pytest.mark.parametrize("limit", [0.0, 0.01])
 def test_a_time_limited_solve_is_never_called_optimal(limit: float) -> None:
     value, cost = made(20_000, 0)
-    quotas = {j: 1_500 for j in range(6)}
+    quotas = dict.fromkeys(range(6), 1500)
     result = allocate(value, cost, budget=4_000.0, quotas=quotas, time_limit=limit)
     assert result.status == "time_limit"
     assert broken_constraints(result, value, cost, np.ones(value.shape, bool), 4_000.0, [1_500] * 6) == []

@@ -113,7 +113,7 @@ class _Search:
         """The best feasible decision found, and whether every state within the gap was kept."""
         swept = True
         loss, cost, key = np.zeros(1), np.zeros(1), np.zeros(1, dtype=np.uint64)
-        used = np.zeros((1, self.problem.n_offers), dtype=np.int32)
+        used = np.zeros((1, self.problem.n_offers), dtype=np.int64)
         layers: list[_Layer] = []
         net = _net(self.problem, self.dual, members)
         for position, member in enumerate(members):

@@ -105,7 +105,7 @@ def _relieve_quotas(problem: Problem, prices: Prices, offer: IntArray, *, last_r
     counts = problem.counts(offer)
     for j in np.flatnonzero(counts > problem.quotas):
         members = np.flatnonzero(offer == j)
-        allowed = (problem.counts(offer) < problem.quotas) & ~last_resort
+        allowed: BoolArray = (problem.counts(offer) < problem.quotas) & (not last_resort)
         allowed[j] = False
         choice, best = _alternative(problem, prices, members, allowed)
         reduced = problem.value[j, members] - prices.budget * problem.cost[j, members]

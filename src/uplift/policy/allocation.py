@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,12 +21,19 @@ Status = Literal["optimal", "feasible", "time_limit"]
 
 ROUNDING = 1e-9
 _TINY = 64
-_EFFORTS = (
-    {"max_members": 30, "max_states": 3_000, "prove": False},
-    {"max_members": 30, "max_states": 10_000, "prove": False},
-    {"max_members": 150, "max_states": 5_000, "prove": True},
-)
-_TINY_EFFORTS = (_EFFORTS[0], {"max_members": _TINY, "max_states": 2_000_000, "prove": True})
+
+
+class _Effort(NamedTuple):
+    """How far one search of the core goes."""
+
+    max_members: int
+    max_states: int
+    prove: bool
+
+
+_POLISH = (_Effort(30, 3_000, prove=False), _Effort(30, 10_000, prove=False))
+_EFFORTS = (*_POLISH, _Effort(150, 5_000, prove=True))
+_TINY_EFFORTS = (_POLISH[0], _Effort(_TINY, 2_000_000, prove=True))
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,7 +187,7 @@ def _solve(problem: Problem) -> tuple[IntArray, float, Prices, Status]:
     for effort in _TINY_EFFORTS if problem.n_members * problem.n_offers <= _TINY else _EFFORTS:
         if problem.out_of_time():
             break
-        found = search_core(problem, dual, offer, **effort)
+        found = search_core(problem, dual, offer, **effort._asdict())
         offer = found.offer if found.exact else fill(problem, dual.prices, found.offer)
         if found.exact:
             return offer, dual.bound, dual.prices, "optimal"
@@ -241,6 +248,7 @@ def _quotas(quotas: Mapping[int, float] | Sequence[float | None] | None, n_offer
     places = np.full(n_offers, np.inf)
     if quotas is None:
         return places
+    items: list[tuple[int, float | None]]
     if isinstance(quotas, Mapping):
         items = list(quotas.items())
     else:
