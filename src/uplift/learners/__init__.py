@@ -1,1 +1,85 @@
-"""To be filled."""
+"""Uplift and churn estimators with scikit-learn's interface.
+
+Uplift learners share ``fit(X, y, treatment, *, propensity, sample_weight, groups)`` and ``predict(X)`` →
+``(n, n_arms)``. The meta-learners are causalml's on LightGBM; boosters are kept as text, so ``save`` and ``load`` need
+no pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from uplift.errors import unknown_name
+from uplift.learners._encoder import FrameEncoder
+from uplift.learners._program import EffectProgram, Term
+from uplift.learners.base import BaseUpliftLearner, Explanation
+from uplift.learners.baselines import ConstantEffect, LogisticTLearner, NoEffect, ResponseModel
+from uplift.learners.bgnbd import BGNBD, histories_from_orders
+from uplift.learners.churn import ChurnModel
+from uplift.learners.meta import DRLearner, RLearner, SLearner, TLearner, XLearner
+from uplift.learners.persistence import load, read_features, save
+from uplift.learners.recency import RecencyRule
+
+LEARNERS: Mapping[str, type[BaseUpliftLearner]] = MappingProxyType(
+    {
+        "S": SLearner,
+        "T": TLearner,
+        "X": XLearner,
+        "R": RLearner,
+        "DR": DRLearner,
+        "logistic_T": LogisticTLearner,
+        "constant": ConstantEffect,
+        "none": NoEffect,
+        "response": ResponseModel,
+    }
+)
+
+
+def make_learner(name: str, **params: Any) -> BaseUpliftLearner:
+    """A learner by its name in ``LEARNERS``, with those of the parameters that it has.
+
+    So candidates of different kinds can be made from one set of settings: booster parameters go to boosted learners
+    only. A parameter that no learner has is refused.
+
+    Examples
+    --------
+    >>> make_learner("none", control="none", num_leaves=8, random_state=0)
+    NoEffect(control='none', random_state=0)
+    """
+    if name not in LEARNERS:
+        raise unknown_name("learner", name, LEARNERS)
+    known = set().union(*(cls._get_param_names() for cls in LEARNERS.values()))
+    for parameter in params:
+        if parameter not in known:
+            raise unknown_name("parameter", parameter, sorted(known))
+    own = set(LEARNERS[name]._get_param_names())
+    return LEARNERS[name](**{key: value for key, value in params.items() if key in own})
+
+
+__all__ = [
+    "BGNBD",
+    "LEARNERS",
+    "BaseUpliftLearner",
+    "ChurnModel",
+    "ConstantEffect",
+    "DRLearner",
+    "EffectProgram",
+    "Explanation",
+    "FrameEncoder",
+    "LogisticTLearner",
+    "NoEffect",
+    "RLearner",
+    "RecencyRule",
+    "ResponseModel",
+    "SLearner",
+    "TLearner",
+    "Term",
+    "XLearner",
+    "histories_from_orders",
+    "load",
+    "make_learner",
+    "read_features",
+    "save",
+]

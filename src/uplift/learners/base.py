@@ -1,0 +1,276 @@
+"""What all uplift learners share: checks, encoding, arms, propensities; a subclass adds how one arm is fitted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from uplift.errors import InputError
+from uplift.learners._encoder import FrameEncoder
+from uplift.learners._inputs import (
+    assign_folds,
+    check_groups,
+    check_outcome,
+    check_treatment,
+    check_weight,
+    refuse,
+    seed_of,
+    threads_of,
+)
+from uplift.learners._program import EffectProgram, Term, check_terms
+from uplift.learners._propensity import estimated_propensity, given_propensity
+from uplift.learners._training import Pair, Training
+from uplift.results import Rendered
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation(Rendered):
+    """What each feature adds to each effect.
+
+    Attributes
+    ----------
+    values
+        ``(n, n_arms, n_features)``, in the unit of the effect.
+    baseline
+        ``(n, n_arms)``; values and baseline add up to the effect.
+    features, arms
+        Names.
+    exact
+        True where values are SHAP values of the effect; False where they come from log-odds by the rescale rule, which
+        is exact in sum only.
+    """
+
+    values: Floats
+    baseline: Floats
+    features: tuple[str, ...]
+    arms: tuple[Any, ...]
+    exact: bool
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One row per arm and feature: mean absolute contribution, the largest first."""
+        size = np.abs(self.values).mean(axis=0) if len(self.values) else np.zeros(self.values.shape[1:])
+        rows = [
+            {"arm": arm, "feature": feature, "mean_absolute": float(size[a, f])}
+            for a, arm in enumerate(self.arms)
+            for f, feature in enumerate(self.features)
+        ]
+        return sorted(rows, key=lambda row: (self.arms.index(row["arm"]), -row["mean_absolute"]))
+
+
+class BaseUpliftLearner(BaseEstimator):
+    """Base of all uplift learners.
+
+    ``fit`` checks its input, encodes the features, and asks :meth:`_fit_arm` for each arm's effect as a sum of scorers.
+    What is kept is only what prediction needs.
+
+    Parameters
+    ----------
+    control
+        Name of the control in ``treatment``; None stands for ``"control"``, else 0, whichever is there.
+    outcome
+        ``binary``: 0 or 1, effects are differences of probabilities; ``continuous``: amounts; ``auto``: binary where
+        ``y`` holds nothing but 0 and 1.
+    folds
+        For outcome models whose predictions must be out of fold, and for estimated propensities.
+    random_state
+        Seed; two fits with the same one are identical, whatever ``n_jobs``.
+    n_jobs
+        Threads of LightGBM, the only ones there are; None is 1, −1 every core.
+
+    Attributes
+    ----------
+    arms_
+        Arms beside the control, sorted: the columns of :meth:`predict`.
+    control_
+        The control's name.
+    outcome_
+        ``binary`` or ``continuous``.
+    encoder_
+        How features become numbers.
+    program_
+        The effects as weighted sums of scorers.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+    is_effect
+        False for learners whose "effect" is something else that members could be ranked by.
+    """
+
+    is_effect: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        control: Any = None,
+        *,
+        outcome: Literal["auto", "binary", "continuous"] = "auto",
+        folds: int = 3,
+        random_state: int | None = None,
+        n_jobs: int | None = 1,
+    ) -> None:
+        self.control = control
+        self.outcome = outcome
+        self.folds = folds
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        treatment: Any,
+        *,
+        propensity: Mapping[Any, float] | npt.ArrayLike | pd.DataFrame | None = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+    ) -> Self:
+        """Learn the effect of every arm.
+
+        Parameters
+        ----------
+        X
+            Features, ``(n, n_features)``: a table with numbers, flags, categories, texts and missing values, or an
+            array.
+        y
+            Outcome, ``(n,)``.
+        treatment
+            Arm received, ``(n,)``.
+        propensity
+            Arm → share; or ``(n, n_arms + 1)`` in the order ``[control, *arms_]``, 0 where an arm was not offered (such
+            a row does not inform that arm); or None: estimated by multinomial logistic regression, cross-fitted, and
+            refused where overlap fails.
+        sample_weight
+            ``(n,)``, not negative.
+        groups
+            ``(n,)``, e.g. members who occur several times: they are never split between folds.
+
+        Raises
+        ------
+        InputError
+            Listing everything that is wrong.
+        """
+        self._fit_checked(X, y, treatment, propensity, sample_weight, groups)
+        return self
+
+    def _fit_checked(self, X: Any, y: Any, treatment: Any, propensity: Any, sample_weight: Any, groups: Any) -> None:
+        encoder = FrameEncoder.learn(X)
+        matrix = encoder.transform(X)
+        problems: list[str] = []
+        n = len(matrix)
+        values, binary = check_outcome(y, n, self.outcome, problems)
+        arms = check_treatment(treatment, n, self.control, problems)
+        weight = check_weight(sample_weight, n, problems)
+        group = check_groups(groups, n, problems)
+        known = None
+        if arms is not None and propensity is not None:
+            known = given_propensity(propensity, arms, problems)
+        if not isinstance(self.folds, int) or self.folds < 2:
+            problems.append(f"folds must be a whole number of at least 2, found {self.folds!r}")
+        self._check_params(problems)
+        threads = threads_of(self.n_jobs)
+        refuse(problems, type(self).__name__)
+        if arms is None:  # a problem was listed above
+            raise InputError("treatment cannot be used")
+        seed = seed_of(self.random_state)
+        folds = assign_folds(arms.codes, self.folds, group, seed)
+        if known is None:
+            known, problems = estimated_propensity(matrix, encoder.categorical, arms, weight, folds)
+            refuse(problems, type(self).__name__)
+        training = Training(
+            matrix=matrix,
+            categorical=encoder.categorical,
+            y=values,
+            binary=binary,
+            arms=arms,
+            propensity=known,
+            weight=weight,
+            folds=folds,
+            seed=seed,
+            threads=threads,
+        )
+        program = EffectProgram(tuple(check_terms(self._fit_arm(training, pair)) for pair in training.pairs()))
+        self._set_fitted(encoder, program, arms.names, arms.control, "binary" if binary else "continuous")
+
+    def _set_fitted(
+        self, encoder: FrameEncoder, program: EffectProgram, arms: tuple[Any, ...], control: Any, outcome: str
+    ) -> None:
+        self.encoder_ = encoder
+        self.program_ = program
+        self.arms_ = arms
+        self.control_ = control
+        self.outcome_ = outcome
+        self.n_features_in_ = len(encoder.columns)
+        if encoder.named:
+            self.feature_names_in_ = np.array(encoder.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    @abstractmethod
+    def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
+        """Fit one arm against the control; return its effect as terms."""
+
+    def _check_params(self, problems: list[str]) -> None:
+        """Add what is wrong with the subclass's own parameters."""
+
+    def predict(self, X: Any) -> Floats:
+        """Effect of each arm against the control, ``(n, n_arms)`` in the unit of ``y``, columns as in ``arms_``."""
+        check_is_fitted(self)
+        return self.program_.effects(self.encoder_.transform(X), threads_of(self.n_jobs))
+
+    def explain(self, X: Any) -> Explanation:
+        """What each feature adds to each effect.
+
+        SHAP values where the models' scores are the effect (X, R and DR always, all learners for amounts). For rates,
+        S and T are differences of probabilities, in which log-odds do not add up: there, contributions to log-odds are
+        brought to the probability scale by the rescale rule, exact in sum and approximate feature by feature.
+        """
+        check_is_fitted(self)
+        parts = self.program_.contributions(self.encoder_.transform(X), threads_of(self.n_jobs))
+        exact = all(
+            getattr(term.scorer, "link", "identity") == "identity" for terms in self.program_.arms for term in terms
+        )
+        return Explanation(parts[..., :-1], parts[..., -1], self.encoder_.names, self.arms_, exact)
+
+    def feature_importance(self) -> pd.DataFrame:
+        """Gain of each feature (rows) for each arm (columns), summed over the arm's models.
+
+        For boosters LightGBM's total gain in units of squared outcome (or log-loss); for linear models the sum of the
+        absolute coefficients of standardised regressors. Comparable within a column only.
+        """
+        check_is_fitted(self)
+        gain = self.program_.gain(self.n_features_in_)
+        return pd.DataFrame(gain, index=pd.Index(self.encoder_.names, name="feature"), columns=list(self.arms_))
+
+    def _state(self, files: dict[str, str]) -> dict[str, Any]:
+        return {
+            "encoder": self.encoder_.to_dict(),
+            "program": self.program_.to_dict(files),
+            "arms": list(self.arms_),
+            "control": self.control_,
+            "outcome": self.outcome_,
+        }
+
+    def _restore(self, state: Mapping[str, Any], files: Mapping[str, str]) -> None:
+        self._set_fitted(
+            FrameEncoder.from_dict(state["encoder"]),
+            EffectProgram.from_dict(state["program"], files),
+            tuple(state["arms"]),
+            state["control"],
+            state["outcome"],
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
