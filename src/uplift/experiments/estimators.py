@@ -269,7 +269,7 @@ class ArmRegression:
             sums = np.bincount(
                 self.clusters * self.n_arms + self.arms, weights=contribution, minlength=n_clusters * self.n_arms
             ).reshape(n_clusters, self.n_arms)
-            covariance = sums.T @ sums
+            covariance = np.asarray(sums.T @ sums, dtype=np.float64)
         covariance[~present] = np.nan
         covariance[:, ~present] = np.nan
         return covariance
