@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from uplift.config import ExperimentSpec, Workspace, read_spec
 from uplift.data import Engine
 from uplift.data.adapters import ADAPTERS
 from uplift.data.check import check
-from uplift.features import build, catalogue_for
+from uplift.features import build, catalogue_for, observed_until, outcomes
 from uplift.pipelines.importing import import_data
 
 SOURCES = {
@@ -145,6 +146,33 @@ def test_hillstrom(engine: Open, real_data: Path) -> None:
     assert np.allclose(features.spend_365d, given.history)
     assert (features.days_since_last_order == 30 * given.recency).all()
     assert (features.visits_90d == 0).all()  # the test's visits are outcomes, never features
+
+
+@pytest.mark.parametrize(("name", "experiment"), [("hillstrom", "hillstrom"), ("starbucks", "wave-1")])
+def test_metrics_of_the_definitions_give_what_the_tables_give(
+    name: str, experiment: str, workspaces: Callable[[str], Workspace], engine: Open
+) -> None:
+    spec = read_spec(workspaces(name).experiments / f"{experiment}.yaml", ExperimentSpec)
+    spine = engine(name).query(
+        f"SELECT member_id, assigned_at AS as_of, arm FROM assignments WHERE experiment_id = '{experiment}'"
+    )
+    wanted = {metric.name: (metric.outcome, metric.window_days) for metric in spec.metrics}
+    assert spec.starts_at is not None
+    assert observed_until(engine(name)) >= spec.starts_at + timedelta(days=max(d for _, d in wanted.values()))
+    found = outcomes(engine(name), spine, wanted).to_pandas().groupby("arm")[list(wanted)].mean()
+    if name == "hillstrom":
+        expected = engine(name).query(OUTCOMES_14_DAYS).to_pandas().set_index("arm")
+        expected["spend"] *= 100
+    else:
+        expected = engine(name).query(FIRST_WAVE).to_pandas().set_index("arm").rename(columns={"bought": "conversion"})
+        found = found[["conversion"]]
+    assert np.allclose(found, expected.loc[found.index, list(found)], rtol=1e-12)
+
+
+def test_open_bandit_clicks_are_outcomes(engine: Open) -> None:
+    spine = engine("open-bandit").query("SELECT member_id, assigned_at AS as_of, experiment_id FROM assignments")
+    found = outcomes(engine("open-bandit"), spine, {"click": ("clicked", 1)}).to_pandas()
+    assert found.groupby("experiment_id").click.mean().to_dict() == {"bts": 0.0046, "random": 0.0046}
 
 
 FIRST_WAVE = """

@@ -63,6 +63,8 @@ def test_hillstrom(made: Made) -> None:
     assert t["events"].member_id.tolist() == ["H000002", "H000003", "H000004", "H000006"]
     assert (t["events"].event == "visit").all()
     assert t["events"].event_at.between(assigned, assigned + 14 * DAY, inclusive="right").all()
+    latest = max(after.ordered_at.max(), t["events"].event_at.max())
+    assert latest == assigned + 14 * DAY  # an outcome window that ends later than the data would count as incomplete
     past = t["orders"][t["orders"].ordered_at < assigned].set_index("member_id")
     assert past.amount.tolist() == [3010, 15000, 30055, 6000, 4525, 40001]
     assert ((assigned - past.ordered_at) / DAY).tolist() == [30, 360, 90, 180, 60, 270]
@@ -81,7 +83,7 @@ def test_starbucks(made: Made) -> None:
     assert t["offers"].offer_id.tolist() == ["bogo-6-6-2", "discount-4-9-3", "informational-1"]
     assert t["offers"].cost_redeem.tolist() == [600, 400, 0]
     assert [spec.id for spec in imported.experiments] == ["wave-1", "wave-2"]
-    assert [spec.metrics[0].window_days for spec in imported.experiments] == [3, 3]
+    assert [spec.metrics[0].window_days for spec in imported.experiments] == [3, 2]
     one, two = imported.experiments
     assert one.shares == {"none": 0.25, **dict.fromkeys(t["offers"].offer_id, 0.25)}
     assert one.ends_at == two.starts_at

@@ -37,7 +37,7 @@ COLUMNS = (
 CONTROL = "No E-Mail"
 ARMS = (CONTROL, "Mens E-Mail", "Womens E-Mail")
 ZONE = "America/New_York"
-ASSIGNED = utc("2008-03-03", ZONE)
+ASSIGNED = utc("2008-02-04", ZONE)  # no clock change in the two weeks, so that a day is 24 hours
 WINDOW_DAYS = 14
 MONTH_DAYS = 30
 
@@ -89,7 +89,7 @@ def convert(source: Path) -> Imported:
     member = pd.Series([f"H{i:06d}" for i in range(1, n + 1)])
     last_order = ASSIGNED - pd.Series(pd.to_timedelta(recency * MONTH_DAYS, unit="D"))
     registered = last_order.where(flags["newbie"] == 1, ASSIGNED - pd.Timedelta(days=730))
-    after = ASSIGNED + pd.Timedelta(days=WINDOW_DAYS // 2)
+    after = ASSIGNED + pd.Timedelta(days=WINDOW_DAYS)
     bought = flags["conversion"] == 1
     visited = flags["visit"] == 1
     mailed = (arm != CONTROL).to_numpy()
@@ -162,8 +162,8 @@ def convert(source: Path) -> Imported:
     }
     notes = (
         "The file has no customer ids and no dates. Members are numbered by row (H000001 …); the assignment is put at "
-        f"{ASSIGNED.tz_convert(ZONE):%Y-%m-%d %H:%M} {ZONE}, visits and orders of the test seven days later: "
-        "only 'within two weeks' is known.",
+        f"{ASSIGNED.tz_convert(ZONE):%Y-%m-%d %H:%M} {ZONE}, visits and orders of the test at the end of the two "
+        "weeks, within which they lie: more is not known, and so the window is complete.",
         "`history` (dollars of the past year) and `recency` (months since the last purchase) became one past order a "
         f"member, of {MONTH_DAYS}-day months before the assignment, with `channel` as its channel; so recency and "
         "spend features hold, and order counts do not. `mens` and `womens` became its lines, without amounts.",

@@ -55,7 +55,7 @@ def experiment(number: int, hour: int, days: int, offers: list[str]) -> Experime
     number, hour
         Of the wave: 1, 2, …, and its hour in the log.
     days
-        Whole days until the next wave, or until the log ends.
+        Whole days until the next wave, or until the log's last event.
     offers
         Readable offer ids.
     """
@@ -118,7 +118,7 @@ def convert(source: Path) -> Imported:
             "assigned_at": HOUR_0 + pd.Timedelta(hours=hour) - SECOND,
         }
         assignments.append(contract_table("assignments", columns, len(ids)))
-        until = hours[number] if number < len(hours) else 24 * -(-(end + 1) // 24)
+        until = hours[number] if number < len(hours) else end
         specs.append(experiment(number, hour, max(int(until - hour) // 24, 1), list(names.values())))
 
     touches, unmatched, expired, several = _touches(log, offers.set_index("offer_id")["duration"], hours)
