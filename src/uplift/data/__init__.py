@@ -3,6 +3,7 @@
 ``uplift.data.adapters`` (public data) and ``uplift.data.simulator`` are imported as submodules.
 """
 
+from uplift.data._frames import as_arrow
 from uplift.data.check import CheckReport, TableCheck, check
 from uplift.data.contract import ARROW_TYPES, SQL_TYPES, TABLES, Column, TableSchema
 from uplift.data.engine import Engine
@@ -34,6 +35,7 @@ __all__ = [
     "RunWriter",
     "TableCheck",
     "TableSchema",
+    "as_arrow",
     "atomic_file",
     "atomic_path",
     "check",

@@ -166,8 +166,11 @@ def _text(cell: str, kind: Kind, found: Family, sql_type: str) -> str:
 
 def _from_text(text: str, kind: Kind) -> str:
     if kind in ("money", "integer"):
-        digits = f"regexp_full_match({text}, '[+-]?[0-9]+(\\.0*)?')"
-        return f"CASE WHEN {digits} THEN try_cast(split_part({text}, '.', 1) AS BIGINT) END"
+        whole, digits = f"try_cast({text} AS BIGINT)", f"regexp_full_match({text}, '[+-]?[0-9]+(\\.0*)?')"
+        return (  # the first branch is the usual one, without a regular expression
+            f"CASE WHEN {whole}::VARCHAR = {text} THEN {whole} "
+            f"WHEN {digits} THEN try_cast(split_part({text}, '.', 1) AS BIGINT) END"
+        )
     if kind in ("number", "share"):
         number = f"regexp_full_match({text}, '[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?')"
         return f"CASE WHEN {number} THEN try_cast({text} AS DOUBLE) END"
@@ -180,7 +183,7 @@ def _from_text(text: str, kind: Kind) -> str:
         plain = f"regexp_full_match({text}, '[0-9]{{4}}[-/][0-9]{{1,2}}[-/][0-9]{{1,2}}([ T]0?0:00(:00(\\.0+)?)?)?')"
         usual = f"CASE WHEN {plain} THEN try_cast({text} AS DATE) END"
         return f"coalesce({usual}, {_compact(text, 'DATE')})"
-    usual = f"CASE WHEN regexp_matches({text}, '^[0-9]{{4}}[-/]') THEN try_cast({text} AS TIMESTAMPTZ) END"
+    usual = f"CASE WHEN substr({text}, 5, 1) IN ('-', '/') THEN try_cast({text} AS TIMESTAMPTZ) END"
     return f"coalesce({usual}, {_compact(text, 'TIMESTAMPTZ')})"
 
 

@@ -353,7 +353,7 @@ class Checker:
     def _write_clean(self, schema: TableSchema, relation: str, bad: str, outcome: Outcome, clean: Path) -> None:
         select = complete_sql(schema, outcome.given, f"{relation} ANTI JOIN {bad} USING ({FILE}, {ROW})")
         with atomic_path(clean) as temporary:
-            self._db.execute(f"COPY ({select}) TO {literal(str(temporary))} (FORMAT parquet, COMPRESSION zstd)")
+            self._db.execute(f"COPY ({select}) TO {literal(str(temporary))} (FORMAT parquet)")
 
     def _number(self, sql: str) -> int:
         return int(self._db.sql(sql).to_arrow_table().column(0)[0].as_py())

@@ -203,7 +203,8 @@ def _locked(workspace: Workspace) -> Any:
 
 
 def _check(workspace: Workspace, now: datetime, threads: int | None) -> CheckReport:
-    sources, problems = find_sources(workspace.data, shown_as=workspace.config.data)
+    data = workspace.data.resolve()
+    sources, problems = find_sources(data, shown_as=workspace.config.data)
     broken = {problem.table for problem in problems if problem.fatal}
     if "members" not in sources and "members" not in broken:
         what = "this table is required and was not found"
@@ -216,8 +217,8 @@ def _check(workspace: Workspace, now: datetime, threads: int | None) -> CheckRep
     connection = connect(workspace.config.timezone, threads=threads, temporary=spill)
     try:
         if any(source.kind == "duckdb" for source in sources.values()):
-            attach(connection, workspace.data)
-        harden(connection, [workspace.root, _folder_of(workspace.data)])
+            attach(connection, data)
+        harden(connection, [workspace.root, _folder_of(data)])
         checker = Checker(connection, workspace.quarantine, now)
         for name in sorted(set(sources) - broken, key=_in_order):
             outcomes[name] = checker.check(sources[name], _clean_path(workspace, name, stamp_digest.hexdigest()))
@@ -303,7 +304,7 @@ def _fresh_record(workspace: Workspace) -> CheckReport | None:
     report = _record(workspace)
     if report is None or report.contract != contract_digest() or report.timezone != workspace.config.timezone:
         return None
-    sources, problems = find_sources(workspace.data, shown_as=workspace.config.data)
+    sources, problems = find_sources(workspace.data.resolve(), shown_as=workspace.config.data)
     if any(problem.fatal for problem in problems) or set(sources) != set(report.tables):
         return None
     for name, source in sources.items():

@@ -9,15 +9,14 @@ from typing import Any, Self, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
 
 from uplift.config import Workspace
 from uplift.data._cells import EXPECTED, accepts, given_sql, literal, quote, value_sql
+from uplift.data._frames import Table, as_arrow
 from uplift.data.contract import SQL_TYPES, TABLES, TableSchema
 from uplift.errors import ConfigError, ContractError, InputError, Problem, did_you_mean, unknown_name
 
-Table: TypeAlias = "pa.Table | pd.DataFrame"
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 _UTC = pa.timestamp("us", tz="UTC")
@@ -92,11 +91,11 @@ class Engine:
                 elif table.clean is not None:
                     select = complete_sql(schema, schema.names, parquet_sql([workspace.checked / table.clean]))
                 else:
-                    parts = [workspace.root / file["path"] for file in table.files]
+                    parts = [(workspace.root / file["path"]).resolve() for file in table.files]
                     select = complete_sql(schema, table.given, parquet_sql(parts))
                 connection.execute(f"CREATE VIEW {name} AS {select}")
-            data = workspace.data if workspace.data.is_dir() else workspace.data.parent
-            harden(connection, [workspace.root, data.resolve()])
+            data = workspace.data.resolve()
+            harden(connection, [workspace.root, data if data.is_dir() else data.parent])
         except BaseException:
             connection.close()
             raise
@@ -307,26 +306,6 @@ def complete_sql(schema: TableSchema, given: Collection[str], relation: str) -> 
             value = f"coalesce({value}, {event_time})" if column.name in given else event_time
         columns.append(f"{value} AS {quote(column.name)}")
     return f"SELECT {', '.join(columns)} FROM {relation}"
-
-
-def as_arrow(table: Table) -> pa.Table:
-    """A frame as an Arrow table; a table as it is.
-
-    Raises
-    ------
-    InputError
-        If two columns share a name, or a column mixes types.
-    """
-    names = [str(name) for name in (table.column_names if isinstance(table, pa.Table) else table.columns)]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise InputError(f"column names given twice: {', '.join(map(repr, doubled))}")
-    if isinstance(table, pa.Table):
-        return table
-    try:
-        return pa.Table.from_pandas(table, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"a column of the frame mixes types: {error}") from None
 
 
 def normalized(table: pa.Table) -> pa.Table:

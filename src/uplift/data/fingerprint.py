@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from uplift.data._frames import Table, as_arrow
 
 _SLICE = 1 << 20
 
 
-def fingerprint(table: pa.Table | pd.DataFrame) -> str:
+def fingerprint(table: Table) -> str:
     """A digest that changes with any cell, row, name, type or order, and only with them.
 
     How the data is cut into chunks, whether text is dictionary-encoded, and what lies in the memory of missing values
@@ -35,8 +36,7 @@ def fingerprint(table: pa.Table | pd.DataFrame) -> str:
     >>> one == fingerprint(pd.DataFrame({"a": [1, 2]})), one == fingerprint(pd.DataFrame({"a": [2, 1]}))
     (True, False)
     """
-    if isinstance(table, pd.DataFrame):
-        table = pa.Table.from_pandas(table, preserve_index=False)
+    table = as_arrow(table)
     total = hashlib.sha256(f"{table.num_rows} rows".encode())
     for name, column in zip(table.column_names, table.columns, strict=True):
         kind = _plain_type(column.type)

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from uplift.data._frames import as_arrow
 from uplift.errors import InputError
 
 MANIFEST = "manifest.json"
@@ -107,6 +108,8 @@ def write_parquet_atomic(
     """
     rows = 0
     with atomic_path(path) as temporary:
+        if isinstance(data, pd.DataFrame):
+            data = as_arrow(data)
         batches = _batches(data)
         first = next(batches, None)
         if schema is None:
@@ -129,14 +132,14 @@ def write_csv_atomic(
     """Replace the file at ``path`` by ``frame`` as CSV that a spreadsheet cannot take for formulas.
 
     Text that begins with ``= + - @``, a tab or a carriage return is prefixed by an apostrophe; numbers are untouched.
-    ``utf-8-sig`` is for spreadsheets that guess the encoding.
+    Lines end in CR LF (RFC 4180). ``utf-8-sig`` is for spreadsheets that guess the encoding.
     """
     table = frame.to_pandas() if isinstance(frame, pa.Table) else frame
     safe = table.rename(columns=_not_a_formula)
     for position, kind in enumerate(safe.dtypes):
         if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind)):
             safe = safe.assign(**{str(safe.columns[position]): safe.iloc[:, position].map(_not_a_formula)})
-    write_bytes_atomic(path, safe.to_csv(index=False, lineterminator="\n").encode(encoding))
+    write_bytes_atomic(path, safe.to_csv(index=False, lineterminator="\r\n").encode(encoding))
 
 
 def file_digest(path: str | Path) -> str:
@@ -292,19 +295,13 @@ def read_manifest(folder: str | Path, *, verify: bool = False) -> dict[str, Any]
     return manifest
 
 
-def _batches(
-    data: pa.Table | pa.RecordBatchReader | pd.DataFrame | Iterable[pa.RecordBatch],
-) -> Iterator[pa.RecordBatch]:
-    if isinstance(data, pd.DataFrame):
-        data = pa.Table.from_pandas(data, preserve_index=False)
+def _batches(data: pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     if isinstance(data, pa.Table):
         return iter(data.combine_chunks().to_batches())
     return iter(data)
 
 
 def _schema_of(data: Any, first: pa.RecordBatch | None) -> pa.Schema:
-    if isinstance(data, pd.DataFrame):
-        return pa.Schema.from_pandas(data, preserve_index=False)
     if isinstance(data, pa.Table | pa.RecordBatchReader):
         return data.schema
     if first is None:
