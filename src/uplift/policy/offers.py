@@ -1,4 +1,4 @@
-"""Which offers a member may receive, and for every pair that may not be, why."""
+"""The offer catalogue: which offers a member may receive, and for every pair that may not be, why."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from uplift.errors import InputError, RuleError
 from uplift.policy._problem import BoolArray, FloatArray
+from uplift.policy.codes import (
+    COOLDOWN,
+    ELIGIBLE,
+    FORBIDDEN,
+    NO_CONSENT,
+    NOT_ELIGIBLE,
+    NOT_VALID_NOW,
+    QUOTA,
+    UNKNOWN,
+)
 from uplift.results import Rendered
 from uplift.rules import Rule, compile_rule, evaluate_rules
 
 Table: TypeAlias = "pa.Table | pd.DataFrame"
 
-ELIGIBLE = ""
-NOT_VALID_NOW = "not_valid_now"
-NO_CONSENT = "no_consent"
-FORBIDDEN = "forbidden"
-NOT_ELIGIBLE = "not_eligible"
-UNKNOWN = "unknown:"
-COOLDOWN = "cooldown"
-QUOTA = "quota"
 CONSENT_FIELD = "consent_marketing"
 
 
