@@ -173,7 +173,8 @@ def _from_text(text: str, kind: Kind) -> str:
         )
     if kind in ("number", "share"):
         number = f"regexp_full_match({text}, '[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?')"
-        return f"CASE WHEN {number} THEN try_cast({text} AS DOUBLE) END"
+        value = f"try_cast({text} AS DOUBLE)"
+        return f"CASE WHEN {number} AND isfinite({value}) THEN {value} END"
     if kind == "flag":
         return (
             f"CASE WHEN lower({text}) IN ('true', 't', 'yes', 'y', '1', '1.0', '是') THEN true "

@@ -229,7 +229,7 @@ class Checker:
         none = f"SELECT NULL::VARCHAR AS {FILE}, 0::BIGINT AS {ROW}, 0 AS i, '' AS code, '' AS col WHERE false"
         self._db.execute(
             f"CREATE TABLE {bad} AS SELECT {FILE}, {ROW}, list(code ORDER BY i) AS reasons, "
-            f"list(nullif(col, '') ORDER BY i) AS reason_columns FROM ({' UNION ALL '.join(selects or [none])}) "
+            f"list(nullif(col, '') ORDER BY i) AS reason_columns FROM ({' UNION ALL '.join([none, *selects])}) "
             f"GROUP BY {FILE}, {ROW}"
         )
 
