@@ -25,7 +25,8 @@ class ChurnSpec(Spec):
     Attributes
     ----------
     horizon_days
-        A member churns who buys nothing in this many days after the as-of date.
+        A member churns who buys nothing in this many days after the as-of date; the default is the three months after
+        which a member counts as dormant (沉睡).
     population
         Rule for "still active": only these members are trained on and scored.
     cutoffs
@@ -41,7 +42,7 @@ class ChurnSpec(Spec):
     """
 
     name: str = "churn"
-    horizon_days: int = Field(default=60, ge=1)
+    horizon_days: int = Field(default=90, ge=1)
     population: str = "orders_total >= 1 AND days_since_last_order <= 90"
     cutoffs: int = Field(default=6, ge=1)
     step_days: int = Field(default=30, ge=1)

@@ -3,18 +3,14 @@
 MLflow runs this file when it loads a model; it reads nothing but the folder ``model`` beside it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
 from uplift.learners.bundle import load_bundle
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class UpliftModel(PythonModel):

@@ -1,0 +1,238 @@
+"""Train the uplift model: learners chosen out of fold, valued on members that nothing was fitted on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from uplift import __version__
+from uplift.config import UpliftSpec, Workspace
+from uplift.data import Engine, fingerprint
+from uplift.errors import InputError
+from uplift.evaluation import GateResult, PolicyGain, UpliftSearchCV, uplift_gate
+from uplift.learners import LEARNERS
+from uplift.learners.bundle import load_bundle, output_columns, save_bundle
+from uplift.pipelines._training import Progress, Trained, as_csv, find_spec, informative, signature, silent
+from uplift.pipelines._uplift_data import CONTROL, UpliftData, uplift_data
+from uplift.pipelines._valuing import Valuing, effects_of
+from uplift.tracking import PinnedModel, Registry, Run, open_registry, run_key
+
+UPLIFT = "uplift"
+BASELINES = ("none", "constant", "logistic_T", "response")
+MONEY = frozenset({"spend", "margin"})
+
+
+def train_uplift(
+    workspace: Workspace,
+    spec_path: str | Path | None = None,
+    *,
+    registry: Registry | None = None,
+    progress: Progress = silent,
+) -> Trained:
+    """Train, choose, evaluate, log and register as challenger.
+
+    Raises
+    ------
+    InputError
+        If the workspace has no experiment with complete windows.
+    """
+    spec = find_spec(workspace, UPLIFT, UpliftSpec, spec_path)
+    registry = registry or open_registry(workspace)
+    with Engine.open(workspace) as engine:
+        data = uplift_data(engine, workspace, spec, progress)
+    digest = data_fingerprint(data)
+    key = run_key(UPLIFT, spec.model_dump(mode="json"), digest, __version__)
+    known = registry.find(key)
+    if known is not None:
+        progress("the same data, specification and code were trained before")
+        registered = registry.deliver(known, repeated=True)
+        return Trained(registered, known.run.metrics, known.run.gate, _lines(known.run))
+
+    columns = informative(data.X[~data.held_out])
+    search = search_learners(data, spec, columns, progress)
+    models = fit_outcomes(data, spec, columns, search, progress)
+    progress("valuing the policy on members that nothing was fitted on")
+    valuing = Valuing(data, columns, seed=spec.seed)
+    single = valuing.best_single(spec.value_outcome)
+    gain = valuing.gain(
+        spec.value_outcome, models[spec.value_outcome].predict(data.X.loc[data.held_out, columns]), single=single
+    )
+    gate = _gate(gain, registry.champion(UPLIFT), valuing, data, spec)
+    segments = valuing.segments(workspace.config.min_cell)
+    run = Run(
+        name=UPLIFT,
+        key=key,
+        params=_params(spec, data, columns, search),
+        metrics=_metrics(gain, models, data),
+        artifacts={
+            "leaderboard.csv": search.leaderboard_.to_pandas().to_csv(index=False),
+            "segment_effects.csv": as_csv(segments),
+            "importance.csv": _importance(models),
+            "verdict.json": json.dumps({"en": search.verdict_, "zh": search.verdict_zh_}, ensure_ascii=False),
+        },
+        tags={"data_fingerprint": digest, "version": __version__, "verdict": search.verdict_},
+        inputs=signature(data.X[columns]),
+        outputs=[(name, "double") for name in output_columns(UPLIFT, tuple(models), data.arms)],
+        spec=spec.model_dump(mode="json"),
+        gate=gate.to_dict(),
+    )
+    meta = {
+        "kind": UPLIFT,
+        "features": columns,
+        "outcomes": list(models),
+        "value_outcome": spec.value_outcome,
+        "windows": {outcome.name: outcome.window_days for outcome in spec.outcomes},
+        "sources": {outcome.name: outcome.outcome for outcome in spec.outcomes},
+        "arms": list(data.arms),
+        "experiments": list(data.experiments),
+        "effect_se": segment_lookup(segments),
+        "data_fingerprint": digest,
+    }
+    registered = registry.record(run, lambda folder: save_bundle(folder, models, meta))
+    return Trained(registered, run.metrics, run.gate, _lines(run))
+
+
+def data_fingerprint(data: UpliftData) -> str:
+    """Over every row: features, outcomes, arms and propensities."""
+    frame = data.X.assign(**{f"_y_{name}": values for name, values in data.outcomes.items()})
+    frame = frame.assign(_arm=data.treatment, _member=data.member_id, _segment=data.segment)
+    return fingerprint(frame.assign(**{f"_p_{i}": data.propensity[:, i] for i in range(data.propensity.shape[1])}))
+
+
+def search_learners(data: UpliftData, spec: UpliftSpec, columns: list[str], progress: Progress) -> UpliftSearchCV:
+    """Choose among the specification's learners and the baselines by out-of-fold policy value."""
+    train = ~data.held_out
+    candidates = {
+        name: LEARNERS[name](control=CONTROL, **_settings(name, spec)) for name in (*BASELINES, *spec.learners)
+    }
+    progress(f"choosing among {len(candidates)} learners on {int(train.sum()):,} rows × {len(columns)} features")
+    return UpliftSearchCV(candidates=candidates, folds=spec.folds, random_state=spec.seed, nested=False).fit(
+        data.X.loc[train, columns],
+        data.outcomes[spec.choose_on][train],
+        data.treatment[train],
+        propensity=data.propensity[train],
+        control=CONTROL,
+        groups=data.member_id[train],
+    )
+
+
+def _settings(name: str, spec: UpliftSpec) -> dict[str, Any]:
+    known = LEARNERS[name]().get_params()
+    wanted = {**spec.booster.model_dump(), "random_state": spec.seed}
+    return {key: value for key, value in wanted.items() if key in known}
+
+
+def fit_outcomes(
+    data: UpliftData, spec: UpliftSpec, columns: list[str], search: UpliftSearchCV, progress: Progress
+) -> dict[str, Any]:
+    """The chosen learner for every outcome, fitted on the members that are not held out."""
+    train = ~data.held_out
+    models: dict[str, Any] = {}
+    for outcome in spec.outcomes:
+        if outcome.name == spec.choose_on:
+            models[outcome.name] = search.best_estimator_
+            continue
+        progress(f"fitting {search.best_name_} for {outcome.name}")
+        models[outcome.name] = clone(search.best_estimator_).fit(
+            data.X.loc[train, columns],
+            data.outcomes[outcome.name][train],
+            data.treatment[train],
+            propensity=data.propensity[train],
+            groups=data.member_id[train],
+        )
+    return models
+
+
+def segment_lookup(segments: list[dict[str, Any]]) -> dict[str, Any]:
+    """Outcome → arm → segment → effect and standard error; suppressed cells are left out, the whole is ``"*"``."""
+    found: dict[str, Any] = {}
+    for row in segments:
+        if row["effect"] is None or row["se"] is None:
+            continue
+        cell = {"effect": row["effect"], "se": row["se"]}
+        found.setdefault(row["outcome"], {}).setdefault(row["arm"], {})[row["group"] or "*"] = cell
+    return found
+
+
+def _gate(
+    gain: PolicyGain, champion: PinnedModel | None, valuing: Valuing, data: UpliftData, spec: UpliftSpec
+) -> GateResult:
+    if champion is None:
+        return uplift_gate(gain, z=spec.gate_z)
+    try:
+        effects = effects_of(load_bundle(champion.folder), spec.value_outcome, data)
+    except (InputError, KeyError) as error:  # it was trained on other features or outcomes
+        result = uplift_gate(gain, z=spec.gate_z)
+        why = f"version {champion.version} could not be compared with: {error}"
+        return replace(
+            result, reasons_en=(*result.reasons_en, why), reasons_zh=(*result.reasons_zh, f"无法与现用模型比较：{why}")
+        )
+    return uplift_gate(gain, valuing.gain(spec.value_outcome, effects), z=spec.gate_z)
+
+
+def _params(spec: UpliftSpec, data: UpliftData, columns: list[str], search: UpliftSearchCV) -> dict[str, Any]:
+    return {
+        **{f"booster.{name}": value for name, value in spec.booster.model_dump().items()},
+        "learner": search.best_name_,
+        "candidates": ", ".join((*BASELINES, *spec.learners)),
+        "chosen_on": spec.choose_on,
+        "value_outcome": spec.value_outcome,
+        "arms": len(data.arms),
+        "experiments": ", ".join(data.experiments),
+        "features": len(columns),
+        "rows_train": int((~data.held_out).sum()),
+        "rows_held_out": int(data.held_out.sum()),
+        "folds": spec.folds,
+        "seed": spec.seed,
+    }
+
+
+def _metrics(gain: PolicyGain, models: Mapping[str, Any], data: UpliftData) -> dict[str, float]:
+    """Money stays in cents, as in the tables."""
+    del models
+    values: dict[str, float] = {}
+    for name, metric in (
+        ("gain", gain.gain),
+        ("best_single_gain", gain.single_gain),
+        ("over_single", gain.over_single),
+    ):
+        values[f"policy.{name}"] = metric.value
+        if metric.se is not None:
+            values[f"policy.{name}_se"] = metric.se
+    if gain.promised is not None:
+        values["policy.promised"] = gain.promised
+    values["outcome.mean"] = float(np.mean(next(iter(data.outcomes.values()))))
+    return values
+
+
+def _importance(models: Mapping[str, Any]) -> str:
+    frames = []
+    for outcome, model in models.items():
+        if hasattr(model, "feature_importance"):
+            frames.append(model.feature_importance().assign(outcome=outcome))
+    return pd.concat(frames).to_csv(index=False) if frames else ""
+
+
+def _lines(run: Run) -> tuple[str, ...]:
+    m, p = run.metrics, run.params
+    money = run.spec["value_outcome"] in MONEY
+    scale, unit = (0.01, " in money") if money else (1.0, "")
+
+    def shown(name: str) -> str:
+        se = m.get(f"{name}_se")
+        return f"{m[name] * scale:+.4f}" + (f" ± {se * scale:.4f}" if se is not None else "")
+
+    return (
+        f"learned from {p['rows_train']:,} assignments, {p['arms']} offers; "
+        f"valued on {p['rows_held_out']:,} assignments of members that nothing was fitted on",
+        f"chosen: {p['learner']} among {p['candidates']}; {run.tags['verdict']}",
+        f"{p['value_outcome']} per member{unit} against nobody: {shown('policy.gain')}; "
+        f"best single offer for all: {shown('policy.best_single_gain')}; difference {shown('policy.over_single')}",
+    )
