@@ -4,9 +4,11 @@ from uplift.experiments._inputs import Metric
 from uplift.experiments._result import Analysis, Effect, Interaction
 from uplift.experiments._text import Text
 from uplift.experiments.analysis import analyze
+from uplift.experiments.assignment import Assignment, assign, hash_uniform
 from uplift.experiments.checks import Balance, SampleRatio, balance, sample_ratio
 from uplift.experiments.estimators import ArmMeans, ArmRegression, Difference, Ratio, difference, fieller
 from uplift.experiments.multiplicity import benjamini_hochberg, holm
+from uplift.experiments.power import ArmPower, Power, SimulatedPower, explained_variance, power, simulate_power
 from uplift.experiments.sequential import anytime_half_width
 from uplift.experiments.shrinkage import Shrunk, robust_critical_value, shrink
 from uplift.experiments.verdict import Verdict
@@ -14,25 +16,34 @@ from uplift.experiments.verdict import Verdict
 __all__ = [
     "Analysis",
     "ArmMeans",
+    "ArmPower",
     "ArmRegression",
+    "Assignment",
     "Balance",
     "Difference",
     "Effect",
     "Interaction",
     "Metric",
+    "Power",
     "Ratio",
     "SampleRatio",
     "Shrunk",
+    "SimulatedPower",
     "Text",
     "Verdict",
     "analyze",
     "anytime_half_width",
+    "assign",
     "balance",
     "benjamini_hochberg",
     "difference",
+    "explained_variance",
     "fieller",
+    "hash_uniform",
     "holm",
+    "power",
     "robust_critical_value",
     "sample_ratio",
     "shrink",
+    "simulate_power",
 ]

@@ -224,20 +224,25 @@ class ArmRegression:
     def estimate(self, outcome: Floats) -> ArmMeans:
         """Means of ``outcome`` (shape ``(n_rows,)``) by arm."""
         mean = np.full(self.n_arms, np.nan)
-        residual = np.zeros(len(outcome))
         target = np.zeros(len(outcome))
-        for arm, (rows, basis) in enumerate(zip(self._rows, self._basis, strict=True)):
+        for arm, rows in enumerate(self._rows):
+            if self._basis[arm] is None:
+                continue
+            own_mean = outcome[rows].mean()
+            target[rows] = self._target[arm]
+            mean[arm] = own_mean + float(target[rows] @ (outcome[rows] - own_mean))
+        contribution = target * self._adjust(self.residuals(outcome))
+        return ArmMeans(mean, self._covariance(contribution), self._df(), contribution)
+
+    def residuals(self, outcome: Floats) -> Floats:
+        """What the fit of each arm leaves of ``outcome``, ``(n_rows,)``; zero in an arm of one row."""
+        residual = np.zeros(len(outcome))
+        for rows, basis in zip(self._rows, self._basis, strict=True):
             if basis is None:
                 continue
-            y = outcome[rows]
-            own_mean = y.mean()
-            centred = y - own_mean
+            centred = outcome[rows] - outcome[rows].mean()
             residual[rows] = centred - basis @ (basis.T @ centred)
-            target[rows] = self._target[arm]
-            mean[arm] = own_mean + float(target[rows] @ centred)
-        adjusted = self._adjust(residual)
-        contribution = target * adjusted
-        return ArmMeans(mean, self._covariance(contribution), self._df(), contribution)
+        return residual
 
     def _adjust(self, residual: Floats) -> Floats:
         """Residuals multiplied by ``(I − H)^−½``, of rows (HC2) or of blocks of a cluster within an arm (CR2)."""

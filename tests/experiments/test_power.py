@@ -1,0 +1,97 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from uplift.errors import DesignError
+from uplift.experiments import explained_variance, power, simulate_power
+
+HALVES = {"control": 0.5, "gift": 0.5}
+
+
+def test_the_closed_form():
+    plan = power(HALVES, control="control", kind="mean", sd=20.0, size=4000, rho2=0.36, deff=1.5)
+    z = norm.ppf(0.975) + norm.ppf(0.8)
+    expected = z * 20 * math.sqrt((1 - 0.36) * 2 / 2000) * math.sqrt(1.5)
+    assert plan.arms[0].smallest_effect == pytest.approx(expected)
+
+
+def test_size_and_effect_are_inverse():
+    needed = power(HALVES, control="control", baseline=0.1, effect=0.015)
+    back = power(HALVES, control="control", baseline=0.1, size=needed.needed_total)
+    assert back.arms[0].smallest_effect == pytest.approx(0.015, rel=1e-3)
+    assert back.arms[0].smallest_effect <= 0.015
+
+
+def test_unequal_shares_and_several_arms():
+    shares = {"control": 0.2, "a": 0.5, "b": 0.3, "off": 0.0}
+    plan = power(shares, control="control", baseline=0.1, size=10_000)
+    assert [arm.arm for arm in plan.arms] == ["a", "b"]
+    assert plan.comparisons == 2
+    assert plan.arms[0].smallest_effect < plan.arms[1].smallest_effect
+    one = power({"control": 0.4, "b": 0.6}, control="control", baseline=0.1, size=5_000)  # the same two arms alone
+    z = [norm.ppf(1 - 0.05 / 2 / m) + norm.ppf(0.8) for m in (2, 1)]
+    assert plan.arms[1].smallest_effect / one.arms[0].smallest_effect == pytest.approx(z[0] / z[1])
+
+
+def test_a_decrease_needs_as_many_as_an_increase():
+    up, down = (power(HALVES, control="control", baseline=0.3, effect=effect) for effect in (0.02, -0.02))
+    assert up.needed_total == down.needed_total
+
+
+def test_relative_needs_a_baseline():
+    assert power(HALVES, control="control", kind="mean", sd=1, size=100).arms[0].smallest_relative is None
+    plan = power(HALVES, control="control", kind="mean", sd=1, baseline=4, size=100)
+    assert plan.arms[0].smallest_relative == pytest.approx(plan.arms[0].smallest_effect / 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"baseline": None}, "a rate needs its level"),
+        ({"baseline": 1.2}, "between 0 and 1"),
+        ({"effect": 0.95}, "would not lie"),
+        ({"effect": 0.0}, "not 0"),
+        ({"effect": None}, "neither size nor effect"),
+        ({"size": 1}, "at least 2"),
+        ({"kind": "mean"}, "standard deviation"),
+        ({"control": "contrl"}, "did you mean 'control'"),
+        ({"shares": {"control": 0.5, "gift": 0.6}}, "add up to 1.1"),
+        ({"shares": {"control": 1.0, "gift": 0.0}}, "no arm but the control"),
+        ({"shares": {"control": 0.0, "gift": 1.0}}, "needs members without it"),
+        ({"rho2": 1.0}, "rho2"),
+        ({"deff": 0.5}, "design effect"),
+        ({"alpha": 0.9}, "alpha"),
+        ({"power": 1.0}, "power"),
+        ({"effect": 1e-9}, "more than"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(changes, match):
+    given = {"shares": HALVES, "control": "control", "baseline": 0.1, "effect": 0.01} | changes
+    with pytest.raises(DesignError, match=match):
+        power(given.pop("shares"), **given)
+
+
+def test_simulation_on_past_values_keeps_their_shape():
+    rng = np.random.default_rng(0)
+    past = rng.lognormal(3, 0.6, 5000)
+    spend = np.where(rng.random(5000) < 0.3, past * rng.lognormal(0, 0.3, 5000), 0.0)
+    rho2 = explained_variance(spend, past[:, None])
+    plan = power(HALVES, control="control", kind="mean", sd=spend.std(), baseline=spend.mean(), effect=1.2, rho2=rho2)
+    seen = simulate_power(plan, outcome=spend, covariates=past[:, None], repeats=120)
+    assert 0.65 < seen.power["gift"] < 0.92
+    assert seen.size == plan.needed_total
+
+
+def test_simulation_without_an_effect_finds_the_level():
+    plan = power(HALVES, control="control", baseline=0.2, size=800)
+    assert simulate_power(plan, effect=0.0, repeats=300).power["gift"] < 0.10
+
+
+def test_explained_variance_is_adjusted_and_never_negative():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 1))
+    assert explained_variance(0.6 * x[:, 0] + 0.8 * rng.normal(size=4000), x) == pytest.approx(0.36, abs=0.04)
+    assert explained_variance(rng.normal(size=50), rng.normal(size=(50, 20))) < 0.35
+    assert explained_variance(np.ones(50), x[:50]) == 0
