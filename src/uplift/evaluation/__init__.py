@@ -1,1 +1,33 @@
-"""To be filled."""
+"""Cross-fitting, comparison, selection and gates: what a model is worth before anybody is sent anything."""
+
+from uplift.evaluation.folds import TimeSplit, fold_ids, time_split
+from uplift.evaluation.gain import PolicyGain, best_arm, policy_gain
+from uplift.evaluation.gates import GateResult, churn_gate, gate, uplift_gate
+from uplift.evaluation.groups import GroupEffect, GroupEffects, group_effects
+from uplift.evaluation.scores import Scores, aipw_scores
+from uplift.evaluation.search import SIMPLICITY, UpliftSearchCV
+from uplift.metrics import ChurnMetrics, Reliability, churn_metrics, reliability
+
+__all__ = [
+    "SIMPLICITY",
+    "ChurnMetrics",
+    "GateResult",
+    "GroupEffect",
+    "GroupEffects",
+    "PolicyGain",
+    "Reliability",
+    "Scores",
+    "TimeSplit",
+    "UpliftSearchCV",
+    "aipw_scores",
+    "best_arm",
+    "churn_gate",
+    "churn_metrics",
+    "fold_ids",
+    "gate",
+    "group_effects",
+    "policy_gain",
+    "reliability",
+    "time_split",
+    "uplift_gate",
+]

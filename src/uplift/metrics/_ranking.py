@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uplift.metrics._draws import Draws
-from uplift.metrics._trial import Comparison
+from uplift.metrics.trial import Comparison
 
 Floats = npt.NDArray[np.float64]
 CELLS = 512

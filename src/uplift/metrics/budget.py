@@ -17,8 +17,8 @@ from uplift.errors import InputError
 from uplift.metrics._draws import Draws, make_draws
 from uplift.metrics._ranking import CELLS, area
 from uplift.metrics._results import Metric, metric
-from uplift.metrics._trial import Propensity, Trial, read_effects, read_expected, read_trial
 from uplift.metrics.ranking import PER_1000, POINTS
+from uplift.metrics.trial import Propensity, Trial, read_effects, read_expected, read_trial
 from uplift.results import Rendered
 
 Floats = npt.NDArray[np.float64]

@@ -16,8 +16,8 @@ from scipy.stats import norm
 
 from uplift.errors import InputError
 from uplift.metrics._results import Metric, metric
-from uplift.metrics._trial import Comparison, Propensity, compare_with_control, read_trial
 from uplift.metrics.ranking import PER_MEMBER
+from uplift.metrics.trial import Comparison, Propensity, compare_with_control, read_trial
 from uplift.results import Rendered
 
 Floats = npt.NDArray[np.float64]

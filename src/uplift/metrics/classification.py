@@ -18,7 +18,7 @@ from uplift.errors import InputError, unknown_name
 from uplift.metrics._draws import Draws, make_draws
 from uplift.metrics._ranking import CELLS
 from uplift.metrics._results import Metric, metric
-from uplift.metrics._trial import raise_all, read_numbers
+from uplift.metrics.trial import raise_all, read_numbers
 from uplift.metrics.value import standard_error
 from uplift.results import Rendered
 

@@ -22,7 +22,7 @@ from uplift.errors import InputError, unknown_name
 from uplift.metrics._draws import Draws, make_draws
 from uplift.metrics._ranking import Ranked, area, area_above_random, area_of_toc, gain_at, rank
 from uplift.metrics._results import Curve, Metric, metric
-from uplift.metrics._trial import Propensity, compare_with_control, read_trial
+from uplift.metrics.trial import Propensity, compare_with_control, read_trial
 
 Floats = npt.NDArray[np.float64]
 PER_1000 = "extra outcome per 1,000 members"

@@ -14,8 +14,8 @@ import pandas as pd
 
 from uplift.errors import InputError, unknown_name
 from uplift.metrics._results import Metric, metric
-from uplift.metrics._trial import Propensity, Trial, read_expected, read_trial
 from uplift.metrics.ranking import PER_MEMBER
+from uplift.metrics.trial import Propensity, Trial, read_expected, read_trial
 
 Floats = npt.NDArray[np.float64]
 METHODS = ("ipw", "snips", "dr")

@@ -1,0 +1,445 @@
+"""Choose among learners by what their policies bring out of fold, and report a number that the choosing never saw."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+
+from uplift.errors import InputError, unknown_name
+from uplift.evaluation._selection import (
+    Shrunk,
+    one_standard_error,
+    ranks_within,
+    row_gains,
+    shrink,
+    single_gains,
+    verdict,
+)
+from uplift.evaluation.folds import fold_ids
+from uplift.evaluation.gain import PolicyGain, mean_metric, summarise
+from uplift.evaluation.scores import Scores, encode, expect, score_rows, weighted_mean, with_estimated_propensity
+from uplift.learners import LEARNERS, BaseUpliftLearner, EffectProgram, NoEffect, Term, make_learner
+from uplift.learners._scorers import ConstantScorer
+from uplift.metrics import Metric
+from uplift.metrics._draws import Draws, make_draws
+from uplift.metrics._ranking import Ranked, area_above_random, area_of_toc, rank
+from uplift.metrics._results import metric
+from uplift.metrics.ranking import PER_1000, PER_MEMBER
+from uplift.metrics.trial import Propensity, Trial, compare_with_control, read_trial
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+
+SIMPLICITY = ("none", "constant", "logistic_T", "response", "S", "T", "X", "R", "DR")
+"""Default candidates from simple to complex: the order in which ties are broken."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """Arrays for each set of rows that models were kept from: a fold (``single``), or a fold and the outer one.
+
+    ``single`` is ``(n, …)``; ``outer[f]`` is the same from models that saw neither the row's fold nor fold ``f``.
+    """
+
+    single: Floats
+    outer: Mapping[int, Floats]
+
+
+class UpliftSearchCV(BaseEstimator):
+    """Fit candidates, choose one by out-of-fold policy value, shrink it, and say what it is worth.
+
+    All candidates are fitted on the same folds. Their predictions are shrunk towards the constant effect as far as
+    held-out scores demand, turned into the policy "best arm where positive", and valued by doubly robust scores. The
+    simplest candidate within one standard error of the best is chosen. The reported gain comes from repeating all of
+    this without each fold in turn: for the rows of a fold, neither the models, nor the shrinkage, nor the choice, nor
+    the single arm it is compared with saw an outcome of that fold.
+
+    Parameters
+    ----------
+    candidates
+        Name → unfitted learner, from simple to complex, or names of ``uplift.learners.LEARNERS``; None: all of these.
+    folds
+        At least 3 when nested.
+    nested
+        False skips the repetition (a third of the fits remain) and reports the chosen candidate's out-of-fold gain,
+        which the choosing has seen: for when other rows are kept for the report.
+    tolerance
+        Standard errors within which the simpler candidate is preferred.
+    params
+        Settings for learners given by name, e.g. ``{"n_estimators": 50}``.
+    outcome_model
+        Regressor for the scores, as in :func:`aipw_scores`.
+    alpha
+        1 − level of intervals, and of the verdict as a whole.
+    n_bootstrap
+        Draws for the ranking metrics of the leaderboard.
+    random_state, n_jobs
+        Seed; threads of the boosters.
+
+    Attributes
+    ----------
+    best_name_, best_estimator_
+        The candidate chosen, fitted on all rows. For our learners shrinkage is part of it, so saving it saves all.
+    arms_, control_
+        Names; arms are the columns of :meth:`predict`.
+    shrinkage_
+        ``level``: how much is kept of the differences between members in the mean effect of all arms; ``between_arms``:
+        how much of which arm is better for whom. 0 is the constant effect for all, 1 the prediction as it is.
+    constant_
+        That constant effect, ``(n_arms,)``.
+    leaderboard_
+        DataFrame, a row per candidate: gain over nobody and over the best single arm for all, Qini, AUTOC, each with
+        its interval; ``promised``, ``kept_level`` and ``kept_between_arms`` (shrinkage), ``seconds``, ``chosen``.
+    selected_
+        :class:`PolicyGain` of the whole procedure, on rows that it did not see.
+    verdict_, verdict_zh_, verdict_status_
+        In words, and as ``targeting``, ``one_for_all`` or ``no_evidence``.
+    effects_
+        Out-of-fold effects of the chosen candidate, ``(n, n_arms)``.
+    scores_
+        The :class:`Scores` of all rows.
+    fold_
+        Fold of each row.
+
+    Examples
+    --------
+    >>> from uplift.data.simulator.worlds import make_world
+    >>> w = make_world(2000, effect="constant", scale=0.3, random_state=0)
+    >>> search = UpliftSearchCV(candidates=["none", "constant"], folds=3, n_bootstrap=20)
+    >>> search.fit(w.X, w.y, w.treatment, propensity=w.propensity).best_name_
+    'constant'
+    """
+
+    def __init__(
+        self,
+        candidates: Mapping[str, Any] | list[str] | tuple[str, ...] | None = None,
+        *,
+        folds: int = 5,
+        nested: bool = True,
+        tolerance: float = 1.0,
+        params: Mapping[str, Any] | None = None,
+        outcome_model: Any = None,
+        alpha: float = 0.05,
+        n_bootstrap: int = 100,
+        random_state: int | None = 0,
+        n_jobs: int = 1,
+    ) -> None:
+        self.candidates = candidates
+        self.folds = folds
+        self.nested = nested
+        self.tolerance = tolerance
+        self.params = params
+        self.outcome_model = outcome_model
+        self.alpha = alpha
+        self.n_bootstrap = n_bootstrap
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(
+        self,
+        X: Any,
+        y: npt.ArrayLike,
+        treatment: npt.ArrayLike,
+        *,
+        propensity: Propensity = None,
+        control: Hashable = None,
+        groups: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Search.
+
+        Parameters
+        ----------
+        X, y, treatment, propensity, control, groups, sample_weight
+            As in :func:`aipw_scores`.
+
+        Raises
+        ------
+        InputError
+            Listing what is wrong with the input; or naming the candidate that could not be fitted.
+        """
+        if self.nested and self.folds < 3:
+            raise InputError(f"a nested search needs at least 3 folds, found {self.folds}; or set nested=False")
+        trial = read_trial(y, treatment, propensity, control=control, sample_weight=sample_weight)
+        matrix, categorical = encode(X, len(trial))
+        clusters = None if groups is None else np.asarray(groups)
+        fold = fold_ids(len(trial), self.folds, groups=groups, stratify=trial.assigned, random_state=self.random_state)
+        if propensity is None:
+            trial = with_estimated_propensity(trial, matrix, categorical, fold)
+        learners = self._candidates(trial.control)
+        data = _Data(X if isinstance(X, pd.DataFrame) else np.asarray(X), trial, fold, clusters, treatment)
+
+        expected = self._views(
+            data, lambda train, held: expect(
+                trial, matrix, categorical, train, held, self.outcome_model,
+                random_state=self.random_state, n_jobs=self.n_jobs,
+            ), len(trial.names),
+        )  # fmt: skip
+        scores = score_rows(trial, expected.single, fold, clusters)
+        gamma = _Views(
+            scores.effects,
+            {f: score_rows(trial, table, fold, clusters).effects for f, table in expected.outer.items()},
+        )
+        judged = [self._judge(name, learner, data, gamma) for name, learner in learners.items()]
+        self._choose(judged, scores, gamma, data)
+        self._refit(learners[self.best_name_], data)
+        self.arms_, self.control_ = trial.arms, trial.control
+        self.scores_, self.fold_ = scores, fold
+        return self
+
+    def predict(self, X: Any) -> Floats:
+        """Effect of each arm against the control, ``(n, n_arms)``, columns as ``arms_``, after shrinkage."""
+        check_is_fitted(self)
+        effects = np.asarray(self.best_estimator_.predict(X), dtype=np.float64)
+        if isinstance(self.best_estimator_, BaseUpliftLearner):
+            return effects
+        return self.constant_ + (effects - self._centre) @ self._shrunk.matrix
+
+    def _candidates(self, control: Hashable) -> dict[str, Any]:
+        given = SIMPLICITY if self.candidates is None else self.candidates
+        if isinstance(given, str) or not len(given):
+            raise InputError("candidates must be a mapping name → learner, or a list of names of learners")
+        if isinstance(given, Mapping):
+            learners = {str(name): clone(learner) for name, learner in given.items()}
+            for learner in learners.values():
+                if "control" in learner.get_params() and learner.control is None:
+                    learner.set_params(control=control)
+            return learners
+        for name in given:
+            if name not in LEARNERS:
+                raise unknown_name("learner", str(name), LEARNERS)
+        settings = {"random_state": self.random_state, "n_jobs": self.n_jobs, **(self.params or {})}
+        order = sorted(given, key=SIMPLICITY.index)
+        return {name: make_learner(name, control=control, **settings) for name in order}
+
+    def _views(self, data: _Data, predict: Any, columns: int) -> _Views:
+        """What ``predict(train mask, held mask)`` says of every fold, kept from it, and from it and each other one."""
+        n = len(data.fold)
+        single = np.empty((n, columns))
+        outer = {f: np.full((n, columns), np.nan) for f in range(self.folds)} if self.nested else {}
+        for a in range(self.folds):
+            held = data.fold == a
+            single[held] = predict(~held, held)
+        for a in range(self.folds if self.nested else 0):
+            for b in range(a + 1, self.folds):
+                held = (data.fold == a) | (data.fold == b)
+                both = predict(~held, held)
+                of_a = data.fold[held] == a
+                outer[b][data.fold == a] = both[of_a]
+                outer[a][data.fold == b] = both[~of_a]
+        return _Views(single, outer)
+
+    def _judge(self, name: str, learner: Any, data: _Data, gamma: _Views) -> _Judged:
+        """Fit one candidate on every training set, and value its policy within each outer set."""
+        begun = time.perf_counter()
+        arms = len(data.trial.arms)
+
+        def predict(train: Mask, held: Mask) -> Floats:
+            try:
+                return data.fit(learner, train).predict(data.rows(held))
+            except InputError as error:
+                raise InputError(f"candidate {name!r} could not be fitted: {error}") from error
+
+        views = self._views(data, predict, arms)
+        exempt = isinstance(learner, NoEffect)
+        every = list(range(self.folds))
+        offered = data.trial.propensity[:, 1:] > 0
+        inner: dict[int, Floats] = {}
+        outer = np.full((len(data.fold), arms), np.nan)
+        for f, predicted in views.outer.items():
+            others = [j for j in every if j != f]
+            shrunk = _shrunk(predicted, gamma.outer[f], data, others, exempt)
+            inner[f] = row_gains(shrunk.effects, gamma.outer[f], offered)[0]
+            rows = data.fold == f
+            raw = views.single[rows]
+            outer[rows] = raw if exempt else shrunk.apply(raw, data.trial.weight[rows])
+        whole = _shrunk(views.single, gamma.single, data, every, exempt)
+        gains = row_gains(whole.effects, gamma.single, offered)[0]
+        return _Judged(name, whole, gains, inner, outer, time.perf_counter() - begun)
+
+    def _choose(self, judged: list[_Judged], scores: Scores, gamma: _Views, data: _Data) -> None:
+        weight, clusters, offered = scores.weight, data.clusters, scores.offered
+        arms = len(scores.arms)
+        chosen = one_standard_error([one.gains for one in judged], weight, clusters, self.tolerance)
+        best = judged[chosen]
+        # the single arm of each fold, picked by the other folds only
+        one_for_all = np.full(len(scores), np.nan)
+        effects = best.shrunk.effects
+        if self.nested:
+            effects = np.full_like(best.outer, np.nan)
+        for f in range(self.folds):
+            rows = scores.fold == f
+            seen = gamma.outer[f] if self.nested else gamma.single
+            means = [
+                weighted_mean(single_gains(k, seen, offered), np.where(rows, 0.0, weight), None)[0] for k in range(arms)
+            ]
+            one_for_all[rows] = single_gains(int(np.argmax(means)), gamma.single, offered)[rows]
+            if self.nested:
+                candidates = [one.inner[f] for one in judged]
+                pick = one_standard_error(candidates, np.where(rows, 0.0, weight), clusters, self.tolerance)
+                effects[rows] = judged[pick].outer[rows]
+        gains, choice = row_gains(effects, gamma.single, offered)
+        single, single_gain = _best_single(scores, self.alpha)
+        taken = np.zeros((len(scores), arms + 1))
+        taken[np.arange(len(scores)), choice] = 1.0
+        promised = np.where(choice > 0, effects[np.arange(len(scores)), np.maximum(choice - 1, 0)], 0.0)
+        self.selected_: PolicyGain = summarise(
+            scores, gains, one_for_all, single, taken, float(np.average(promised, weights=weight)), clusters, self.alpha
+        )
+        self.best_name_ = best.name
+        self.shrinkage_ = dict(zip(("level", "between_arms"), best.shrunk.factors, strict=True))
+        self._shrunk, self.constant_, self.effects_ = best.shrunk, best.shrunk.constant, best.shrunk.effects
+        self.leaderboard_ = _leaderboard(judged, chosen, one_for_all, scores, self.n_bootstrap, self.random_state)
+        said = verdict(
+            best.name, self.selected_.gain, self.selected_.over_single, single, single_gain, arms, self.alpha
+        )
+        self.verdict_status_, self.verdict_, self.verdict_zh_ = said.status, said.en, said.zh
+
+    def _refit(self, learner: Any, data: _Data) -> None:
+        everybody = np.ones(len(data.fold), dtype=bool)
+        fitted = data.fit(learner, everybody)
+        if isinstance(fitted, NoEffect):
+            self._centre = np.zeros(len(data.trial.arms))
+            self.best_estimator_ = fitted
+            return
+        raw = np.asarray(fitted.predict(data.X), dtype=np.float64)
+        self._centre = np.average(raw, axis=0, weights=data.trial.weight)
+        shift = self.constant_ - self._centre @ self._shrunk.matrix
+        self.best_estimator_ = _shrunk_learner(fitted, self._shrunk.matrix, shift)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """What candidates are fitted on."""
+
+    X: Any
+    trial: Trial
+    fold: Ints
+    clusters: npt.NDArray[Any] | None
+    treatment: npt.ArrayLike
+
+    def rows(self, mask: Mask) -> Any:
+        """Some rows of the features."""
+        return self.X.loc[mask] if isinstance(self.X, pd.DataFrame) else self.X[mask]
+
+    def fit(self, learner: Any, mask: Mask) -> Any:
+        """A clone fitted on some rows."""
+        return clone(learner).fit(
+            self.rows(mask),
+            self.trial.y[mask],
+            np.asarray(self.treatment)[mask],
+            propensity=self.trial.propensity[mask],
+            sample_weight=self.trial.weight[mask],
+            groups=None if self.clusters is None else self.clusters[mask],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """One candidate: out-of-fold effects and gains; gains within each outer set; effects on the outer folds."""
+
+    name: str
+    shrunk: Shrunk
+    gains: Floats
+    inner: Mapping[int, Floats]
+    outer: Floats
+    seconds: float
+
+
+def _shrunk(predicted: Floats, gamma: Floats, data: _Data, among: list[int], exempt: bool) -> Shrunk:
+    if exempt:
+        arms = predicted.shape[1]
+        return Shrunk(predicted, np.zeros(arms), np.eye(arms), (1.0, 1.0))
+    return shrink(predicted, gamma, data.trial.weight, data.fold, among)
+
+
+def _shrunk_learner(fitted: Any, matrix: Floats, shift: Floats) -> Any:
+    """The learner whose effects are ``effects @ matrix + shift``; ours carry it in their program."""
+    if not isinstance(fitted, BaseUpliftLearner):
+        return fitted
+    result = copy.copy(fitted)
+    result.program_ = EffectProgram(
+        tuple(
+            (
+                *(
+                    replace(term, weight=float(matrix[source, k]) * term.weight)
+                    for source, terms in enumerate(fitted.program_.arms)
+                    for term in terms
+                    if matrix[source, k] != 0
+                ),
+                Term(1.0, ConstantScorer(float(shift[k]))),
+            )
+            for k in range(len(shift))
+        )
+    )
+    return result
+
+
+def _best_single(scores: Scores, alpha: float) -> tuple[Hashable, Metric]:
+    """The arm that does best when given to all, on all rows, and its gain over nobody."""
+    gains = [
+        mean_metric(f"gain of {arm} for all", single_gains(k, scores.effects, scores.offered), scores.weight,
+                    scores.clusters, alpha)
+        for k, arm in enumerate(scores.arms)
+    ]  # fmt: skip
+    best = int(np.argmax(gains))
+    return scores.arms[best], gains[best]
+
+
+def _leaderboard(
+    judged: list[_Judged],
+    chosen: int,
+    one_for_all: Floats,
+    scores: Scores,
+    n_bootstrap: int,
+    random_state: int | None,
+) -> pd.DataFrame:
+    trial = Trial(scores.y, scores.assigned, scores.control, scores.arms, scores.propensity, scores.weight)
+    draws = make_draws(len(scores), n_bootstrap, random_state, scores.clusters)
+    rows = []
+    for position, one in enumerate(judged):
+        gain = mean_metric("gain", one.gains, scores.weight, scores.clusters)
+        over = mean_metric("gain over single", one.gains - one_for_all, scores.weight, scores.clusters)
+        qini, autoc = _ranking(one.shrunk.effects, trial, scores, draws)
+        choice = row_gains(one.shrunk.effects, one.shrunk.effects, scores.offered)[0]
+        row: dict[str, Any] = {"candidate": one.name, "chosen": position == chosen}
+        for name, number in (("value", gain), ("over_single", over), ("qini", qini), ("autoc", autoc)):
+            row |= {
+                name: number.value,
+                f"{name}_se": number.se,
+                f"{name}_low": number.low,
+                f"{name}_high": number.high,
+                f"{name}_p": number.p_value,
+            }
+        row["promised"] = float(np.average(np.nan_to_num(choice), weights=scores.weight))
+        row["kept_level"], row["kept_between_arms"] = one.shrunk.factors
+        row["seconds"] = round(one.seconds, 2)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _ranking(effects: Floats, trial: Trial, scores: Scores, draws: Draws | None) -> tuple[Metric, Metric]:
+    """Qini and AUTOC of the best predicted effect, ranked within folds."""
+    comparison = compare_with_control(effects, trial, expected=scores.expected)
+    ranked: Ranked = rank(replace(comparison, score=ranks_within(comparison.score, scores.fold[comparison.row])), draws)
+    numbers = []
+    for name, unit, scale, of in (
+        ("qini", PER_1000, 1000.0, area_above_random),
+        ("autoc", PER_MEMBER, 1.0, area_of_toc),
+    ):
+        se = None
+        if draws is not None and ranked.draw_q is not None and ranked.draw_gain is not None:
+            se = float(draws.standard_error(scale * of(ranked.draw_q, ranked.draw_gain)))
+        value = scale * float(of(ranked.q, ranked.gain))
+        numbers.append(metric(name, value, se, n=ranked.n, unit=unit))
+    return numbers[0], numbers[1]
