@@ -24,6 +24,7 @@ from uplift.segments.thresholds import Compiled, Thresholds, default_thresholds,
 Table: TypeAlias = "pa.Table | pd.DataFrame"
 
 MAX_DAYS = 40
+MIN_MEMBERS = 50
 _INSTANT = pa.timestamp("us", tz="UTC")
 
 
@@ -107,12 +108,17 @@ def segment_of(
         Where the value cut of each row's day comes from (:func:`value_cuts`), judged over all members of that day.
     cuts
         As-of time → value cut, instead of ``engine``. Without either the rows of the table that share an as-of time
-        are taken for all members of that time.
+        are taken for all members of that time, which needs at least :data:`MIN_MEMBERS` of them.
 
     Returns
     -------
     pyarrow.StringArray
         Segment keys, one a row, never null.
+
+    Raises
+    ------
+    InputError
+        If a column is absent, or there are too few rows at a time to find the value cut from.
     """
     table = pa.Table.from_pandas(features, preserve_index=False) if isinstance(features, pd.DataFrame) else features
     chosen = (default_thresholds() if engine is None else thresholds_of(engine)) if thresholds is None else thresholds
@@ -177,8 +183,13 @@ def _cut(values: np.ndarray, thresholds: Thresholds) -> float:
 
 
 def _own_cuts(table: pa.Table, moments: list[datetime], thresholds: Thresholds) -> dict[datetime, float]:
-    values = pd.Series(_values(table, Compiled(thresholds)))
-    return {at: _cut(group.to_numpy(), thresholds) for at, group in values.groupby(pd.Series(moments))}
+    groups = pd.Series(_values(table, Compiled(thresholds))).groupby(pd.Series(moments))
+    if len(groups) > 1 and int(groups.size().min()) < MIN_MEMBERS:
+        raise InputError(
+            f"the rows stand at {len(groups):,} times, some with fewer than {MIN_MEMBERS} members, too few to say who "
+            "is in the top by value; pass engine=, so that all members of the day are asked"
+        )
+    return {at: _cut(group.to_numpy(), thresholds) for at, group in groups}
 
 
 def _judge(

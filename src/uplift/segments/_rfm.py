@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from uplift.data import Engine
 from uplift.features import build, parse_as_of, spine_of_members
@@ -41,8 +42,8 @@ class RFM(Rendered):
         ``member_id``, ``recency``, ``frequency``, ``monetary`` (1 to ``scores``; the best recency is the shortest) and
         ``group`` (a key of :data:`GROUP_NAMES`).
     edges
-        Feature → upper edges of scores: a member's score counts the edges below the member's value (for recency,
-        those at or above it), plus one.
+        ``recency``, ``frequency``, ``monetary`` → ascending edges. A score is 1 plus the number of edges below the
+        member's value; for recency the best score minus that number.
     groups
         One row a group: key, names, members, share, spend (units), spend_share.
     not_scored
@@ -70,7 +71,7 @@ def rfm(engine: Engine, as_of: str | date | datetime, thresholds: Thresholds | N
     moment = parse_as_of(as_of, engine.timezone)
     names = list(dict.fromkeys([spec.recency, spec.frequency, spec.monetary, "orders_total"]))
     built = build(engine, spine_of_members(engine, moment), names)
-    bought = built.filter(pa.compute.greater(built.column("orders_total"), 0))
+    bought = built.filter(pc.greater(built.column("orders_total"), 0))
     measures = {"recency": spec.recency, "frequency": spec.frequency, "monetary": spec.monetary}
     edges: dict[str, tuple[float, ...]] = {}
     scores: dict[str, np.ndarray] = {}

@@ -25,6 +25,7 @@ Family: TypeAlias = Literal["preference", "scene", "lifecycle", "value", "conten
 
 _KEY = r"^[a-z][a-z0-9_]*$"
 _FOLDER = "packs"
+_COMMON = "_common.yaml"
 
 
 class AttributeSpec(Spec):
@@ -128,7 +129,8 @@ class Pack(Spec):
 def list_packs() -> tuple[str, ...]:
     """Names of the packaged packs."""
     folder = resources.files("uplift.segments").joinpath(_FOLDER)
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+    names = [entry.name for entry in folder.iterdir()]
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and name != _COMMON))
 
 
 def load_pack(name: str | Path) -> Pack:
@@ -205,12 +207,29 @@ def tag_rules(pack: Pack, catalogue: Mapping[str, Feature]) -> dict[str, Rule]:
 
 
 def _read(name: str | Path) -> tuple[dict[str, Any], str]:
+    """What a pack's file holds, with what every pack has, and how messages name it."""
     if isinstance(name, Path) or str(name).endswith((".yaml", ".yml")):
-        return read_yaml(Path(name)), str(name)
+        return _with_common(read_yaml(Path(name))), str(name)
     if name not in list_packs():
         raise ConfigError(str(unknown_name("pack", str(name), list_packs())) + " (or give a .yaml file)")
-    text = resources.files("uplift.segments").joinpath(_FOLDER, f"{name}.yaml").read_text(encoding="utf-8")
-    return parse_yaml(text, f"{name}.yaml"), f"{name}.yaml"
+    return _with_common(_packaged(f"{name}.yaml")), f"{name}.yaml"
+
+
+def _packaged(file: str) -> dict[str, Any]:
+    text = resources.files("uplift.segments").joinpath(_FOLDER, file).read_text(encoding="utf-8")
+    return parse_yaml(text, file)
+
+
+def _with_common(values: dict[str, Any]) -> dict[str, Any]:
+    """The pack's entries first, then the common ones whose key it does not give itself."""
+    merged = dict(values)
+    for part, entries in _packaged(_COMMON).items():
+        own = values.get(part, [])
+        if isinstance(own, list) and (own or part in values or part != "tags"):
+            key = "name" if part == "attributes" else "key"
+            given = {entry.get(key) for entry in own if isinstance(entry, dict)}
+            merged[part] = [*own, *(entry for entry in entries if entry[key] not in given)]
+    return merged
 
 
 def _segments_named(rule: Rule) -> list[str]:
