@@ -5,7 +5,7 @@ from uplift.features._feature import Feature
 from uplift.features._frame import to_frame
 from uplift.features._spine import parse_as_of, spine_of_members
 from uplift.features.catalogue import CATALOGUE, attribute_features, catalogue_for, discover_attributes, feature_columns
-from uplift.features.outcomes import OUTCOMES, Outcome, observed_until, outcomes
+from uplift.features.outcomes import OUTCOMES, Outcome, observed_until, outcomes, refuse_beyond_data
 
 __all__ = [
     "CATALOGUE",
@@ -20,6 +20,7 @@ __all__ = [
     "observed_until",
     "outcomes",
     "parse_as_of",
+    "refuse_beyond_data",
     "spine_of_members",
     "to_frame",
 ]

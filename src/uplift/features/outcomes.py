@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -221,6 +222,23 @@ def observed_until(engine: Engine) -> datetime | None:
     union = " UNION ALL ".join(f'SELECT max("{schema.event_time}") AS latest FROM {schema.name}' for schema in tables)
     latest = engine.query(f"SELECT max(latest) AS latest FROM ({union})").column("latest")[0].as_py()
     return latest if isinstance(latest, datetime) else None
+
+
+def refuse_beyond_data(engine: Engine, as_of: datetime, days: float = 366) -> None:
+    """Refuse an as-of time long after the last recorded event: everyone would look gone.
+
+    Raises
+    ------
+    InputError
+        If ``as_of`` is more than ``days`` later than :func:`observed_until`.
+    """
+    latest = observed_until(engine)
+    if latest is not None and as_of - latest > timedelta(days=days):
+        zone = ZoneInfo(engine.timezone)
+        raise InputError(
+            f"as-of {as_of.astimezone(zone):%Y-%m-%d} is more than {days:g} days after the last recorded event "
+            f"({latest.astimezone(zone):%Y-%m-%d}), so that every member would look gone; choose an earlier date"
+        )
 
 
 def _statement(source: str, wanted: Mapping[str, tuple[str, float]], margin: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from uplift.config import Workspace
 from uplift.data import Engine, write_csv_atomic, write_parquet_atomic
 from uplift.errors import InputError
-from uplift.features import observed_until
+from uplift.features import observed_until, parse_as_of, refuse_beyond_data
 from uplift.pipelines.features import date_label
 from uplift.segments import Audience, audience, saved_audiences
 
@@ -63,7 +63,9 @@ def preview(workspace: Workspace, rule: str, *, as_of: str | None = None, out: P
         raise InputError(f"{out}: ids are written as .parquet or .csv")
     expression = saved_audiences(workspace).get(rule, rule)
     with Engine.open(workspace) as engine:
-        found = audience(engine, expression, default_as_of(engine, workspace) if as_of is None else as_of)
+        moment = default_as_of(engine, workspace) if as_of is None else parse_as_of(as_of, workspace.zone)
+        refuse_beyond_data(engine, moment)
+        found = audience(engine, expression, moment)
     if out is not None:
         if out.suffix == ".csv":
             write_csv_atomic(out, found.member_ids)

@@ -12,7 +12,15 @@ import pyarrow as pa
 from uplift.config import Workspace
 from uplift.data import Engine, write_parquet_atomic
 from uplift.errors import InputError
-from uplift.features import Feature, build, catalogue_for, discover_attributes, parse_as_of, spine_of_members
+from uplift.features import (
+    Feature,
+    build,
+    catalogue_for,
+    discover_attributes,
+    parse_as_of,
+    refuse_beyond_data,
+    spine_of_members,
+)
 from uplift.results import Rendered
 
 ROWS_PER_PART = 100_000
@@ -63,6 +71,7 @@ def compute_features(
     if path.suffix != ".parquet":
         raise InputError(f"{path}: features are written as Parquet; name a .parquet file")
     with Engine.open(workspace) as engine:
+        refuse_beyond_data(engine, moment)
         discovered = discover_attributes(engine)
         catalogue = catalogue_for(engine)
         spine = spine_of_members(engine, moment)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from uplift.config import Workspace
 from uplift.data import Engine, write_parquet_atomic
 from uplift.errors import InputError
-from uplift.features import parse_as_of, spine_of_members
+from uplift.features import parse_as_of, refuse_beyond_data, spine_of_members
 from uplift.pipelines.features import date_label
 from uplift.segments import (
     RFM,
@@ -137,6 +137,7 @@ def segment_members(
     thresholds = workspace_thresholds(workspace)
     pack = load_pack(workspace.config.pack) if workspace.config.pack else None
     with Engine.open(workspace) as engine:
+        refuse_beyond_data(engine, moment)
         spine = spine_of_members(engine, moment)
         if not spine.num_rows:
             raise InputError(f"no member is registered before {as_of}; choose a later date")
