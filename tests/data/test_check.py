@@ -422,3 +422,40 @@ def test_data_outside_the_workspace(tmp_path: Path) -> None:
     with Engine.open(tmp_path / "ws") as engine:
         assert engine.rows("members") == 3
     assert str(tmp_path) not in (tmp_path / "ws" / ".uplift" / "checked" / "check.json").read_text()
+
+
+@pytest.mark.parametrize("compression", ["snappy", "zstd", "none"])
+def test_a_damaged_file_is_refused(make_workspace: Make, compression: str) -> None:
+    """Bytes are overwritten in the middle of the pages, the footer stays whole."""
+    table = pa.table({"member_id": [f"M{i * 7919}" for i in range(5000)], "registered_at": ["2024-01-01"] * 5000})
+    workspace = make_workspace({"members.parquet": b""})
+    path = workspace.data / "members.parquet"
+    pq.write_table(table, path, compression=compression, use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    data[200:6000] = bytes([0xFF]) * 5800
+    path.write_bytes(bytes(data))
+    report = check(workspace, now=NOW)
+    assert [(p.code, p.fatal) for p in report.problems] == [("unreadable", True)]
+    assert "M7919" not in report.to_text()
+
+
+def test_a_file_without_a_header_shows_no_members(make_workspace: Make) -> None:
+    report = check(make_workspace({"members.csv": "M1,2024-01-01,x\nM2,2024-01-01,y\n"}), now=NOW)
+    assert [p.code for p in report.problems] == ["no_header"]
+    assert "M1" not in report.to_text()
+
+
+def test_a_table_refused_for_its_columns_leaves_no_old_quarantine(make_workspace: Make) -> None:
+    workspace = make_workspace({"members.csv": MEMBERS + "M4,x,\n"})
+    check(workspace, now=NOW)
+    assert quarantine(workspace, "members")
+    (workspace.data / "members.csv").write_text("member_id\nM1\n")
+    assert check(workspace, now=NOW).refused
+    assert not quarantine(workspace, "members")
+
+
+def test_one_refused_table_does_not_make_orphans_of_all_others(make_workspace: Make) -> None:
+    files = {"members.csv": "member_id,registered_at\nM1,x\n", "orders.csv": ORDERS_HEAD + "O1,M1,2024-02-01,1,paid,\n"}
+    report = check(make_workspace(files), now=NOW)
+    assert [p.table for p in report.problems if p.fatal] == ["members"]
+    assert "reference_not_checked" in {p.code for p in report.problems if p.table == "orders"}

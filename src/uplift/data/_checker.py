@@ -9,21 +9,32 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from uplift.data._cells import EXPECTED, accepts, can_fail, given_sql, is_cheap, literal, quote, value_sql
 from uplift.data._conditions import AMBIGUOUS, BAD, Condition, cell_conditions, reference_conditions
 from uplift.data._csv import UnreadableError
+from uplift.data._quarantine import write_quarantine
 from uplift.data.contract import TABLES, TableSchema
 from uplift.data.engine import complete_sql
 from uplift.data.readers import FILE, ROW, Raw, Source, load
-from uplift.data.writers import atomic_path, write_parquet_atomic
-from uplift.errors import Problem, UpliftError, did_you_mean
+from uplift.data.writers import atomic_path
+from uplift.errors import Problem, did_you_mean
 
 ORDER = ("members", "offers", "identities", "orders")  # those that others refer to come first
 REFERRED = frozenset(column.references for schema in TABLES.values() for column in schema.columns)
 COERCED = "_uplift_coerced"
 _IDS = "_uplift_identities"
+_OUR_FAULT = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.InternalException,
+    duckdb.InterruptException,
+    duckdb.NotImplementedException,
+    duckdb.OutOfMemoryException,
+    duckdb.ParserException,
+    duckdb.PermissionException,
+)
 _EXAMPLES, _LONGEST = 5, 40
 _NO_EXAMPLES = frozenset({"member_id", "referrer_id", "source_id"})
 
@@ -92,15 +103,27 @@ class Checker:
             outcome.given = self._columns(schema, raw, outcome.problems)
             if not outcome.refused:
                 self._rows(schema, raw, outcome, clean)
-        except (UnreadableError, duckdb.IOException, duckdb.SerializationException) as error:
-            what = str(error).splitlines()[0]
-            outcome.problems.append(Problem(schema.name, None, "unreadable", what))
+        except UnreadableError as error:
+            outcome.problems.append(Problem(schema.name, None, "unreadable", str(error)))
+        except duckdb.Error as error:
+            if isinstance(error, _OUR_FAULT):
+                raise
+            what = str(error).splitlines()[0].split(": value ")[0]  # values may be members' ids
+            for path in source.files:
+                what = what.replace(str(path), path.name)
+            outcome.problems.append(
+                Problem(schema.name, None, "unreadable", f"the file is damaged: {what}", remedy="export it again")
+            )
         finally:
             self._drop(f"parsed_{schema.name}", f"mapped_{schema.name}", f"raw_{schema.name}")
         return outcome
 
     def _columns(self, schema: TableSchema, raw: Raw, problems: list[Problem]) -> dict[str, str]:
         name, given = schema.name, {}
+        if not set(raw.types) & set(schema.names):  # what stands there instead may be members' ids: not shown
+            what = "no column of this table is named; the first line of the file must name the columns"
+            problems.append(Problem(name, None, "no_header", what, remedy=f"name them: {', '.join(schema.names)}"))
+            return {}
         for column in schema.columns:
             if column.name not in raw.types:
                 if column.required:
@@ -145,7 +168,9 @@ class Checker:
         self._loose_references(schema, relation, bad, outcome)
         if outcome.rows and not outcome.kept:
             outcome.problems.append(Problem(name, None, "no_good_rows", "every row breaks the contract", outcome.rows))
-        self._write_quarantine(outcome, raw, bad)
+            self._keys.pop(name, None)  # else every row of every other table would be an orphan
+        aside = self._quarantine / f"{name}.parquet"
+        write_quarantine(self._db, aside, raw, bad, outcome.quarantined, outcome.source.files[0].name)
         if not outcome.in_place and not outcome.refused:
             self._write_clean(schema, relation, bad, outcome, clean)
         self._drop(bad, f"duplicates_{name}")
@@ -320,35 +345,6 @@ class Checker:
             message = f"{what} {column.references}; the rows are kept"
             if count:
                 outcome.problems.append(Problem(schema.name, column.name, code, message, count, fatal=False))
-
-    def _write_quarantine(self, outcome: Outcome, raw: Raw, bad: str) -> None:
-        name, quarantined = outcome.source.table, outcome.quarantined
-        path = self._quarantine / f"{name}.parquet"
-        if not quarantined:
-            path.unlink(missing_ok=True)
-            return
-        taken = {"reasons", "reason_columns", "source_file", "source_row", "source_text"}
-        shown = {column: f"{column}_given" if column in taken else column for column in raw.types}
-        cells = ", ".join(f"r.{quote(column)}::VARCHAR AS {quote(shown[column])}" for column in raw.types)
-        rows = self._db.sql(
-            f"SELECT {cells}, b.reasons, b.reason_columns, {FILE} AS source_file, {ROW} AS source_row, "
-            f"NULL::VARCHAR AS source_text FROM {raw.relation} r JOIN {bad} b USING ({FILE}, {ROW}) "
-            f"ORDER BY {FILE}, {ROW}"
-        ).to_arrow_table()
-        if raw.malformed:
-            lost = pa.table(
-                {
-                    "reasons": [["malformed_row"]] * len(raw.malformed),
-                    "reason_columns": pa.array([[None]] * len(raw.malformed), pa.list_(pa.string())),
-                    "source_file": [outcome.source.files[0].name] * len(raw.malformed),
-                    "source_row": [row.number for row in raw.malformed],
-                    "source_text": [row.text for row in raw.malformed],
-                }
-            )
-            rows = pa.concat_tables([rows, lost], promote_options="default")
-        if rows.num_rows != quarantined:
-            raise UpliftError(f"{name}: {quarantined} rows to quarantine, {rows.num_rows} found")
-        write_parquet_atomic(path, rows)
 
     def _write_clean(self, schema: TableSchema, relation: str, bad: str, outcome: Outcome, clean: Path) -> None:
         select = complete_sql(schema, outcome.given, f"{relation} ANTI JOIN {bad} USING ({FILE}, {ROW})")

@@ -289,8 +289,9 @@ def _keep(workspace: Workspace, report: CheckReport) -> None:
     for path in workspace.checked.glob("*.parquet"):
         if path.name not in needed:
             path.unlink(missing_ok=True)
-    for name in set(TABLES) - set(report.tables):
-        (workspace.quarantine / f"{name}.parquet").unlink(missing_ok=True)
+    for name in TABLES:
+        if name not in report.tables or not report.tables[name].quarantined:
+            (workspace.quarantine / f"{name}.parquet").unlink(missing_ok=True)
 
 
 def _record(workspace: Workspace) -> CheckReport | None:
