@@ -96,8 +96,11 @@ class Streams:
             writer.close()
 
     def write(self, tables: Mapping[str, pa.Table]) -> None:
-        """Append tables; names are paths without the ending, such as ``data/orders``."""
+        """Append tables; names are paths without the ending, such as ``data/orders``. No rows, no file."""
         for name, table in tables.items():
+            self.rows.setdefault(name, 0)
+            if not table.num_rows:
+                continue
             if name not in self._writers:
                 path = self._folder / f"{name}.parquet"
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +108,5 @@ class Streams:
                 self._writers[name] = pq.ParquetWriter(
                     path, table.schema, compression="zstd", compression_level=1, use_dictionary=texts
                 )
-                self.rows[name] = 0
-            if table.num_rows:
-                self._writers[name].write_table(table, row_group_size=table.num_rows)
-                self.rows[name] += table.num_rows
+            self._writers[name].write_table(table, row_group_size=table.num_rows)
+            self.rows[name] += table.num_rows
