@@ -1,6 +1,7 @@
 """Experiments: design, assignment, and an analysis whose every number says how sure it is."""
 
-from uplift.experiments._inputs import Metric
+from uplift.experiments._encoding import Encoded, encode
+from uplift.experiments._inputs import Metric, Missing
 from uplift.experiments._result import Analysis, Effect, Interaction
 from uplift.experiments._text import Text
 from uplift.experiments.analysis import analyze
@@ -22,8 +23,10 @@ __all__ = [
     "Balance",
     "Difference",
     "Effect",
+    "Encoded",
     "Interaction",
     "Metric",
+    "Missing",
     "Power",
     "Ratio",
     "SampleRatio",
@@ -37,6 +40,7 @@ __all__ = [
     "balance",
     "benjamini_hochberg",
     "difference",
+    "encode",
     "explained_variance",
     "fieller",
     "hash_uniform",

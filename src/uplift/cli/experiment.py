@@ -1,0 +1,184 @@
+"""``uplift experiment``: design, size, assign, analyze, list."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from uplift.cli._base import common_options, progress, show
+from uplift.errors import ConfigError, GateError
+
+
+@click.group()
+def experiment() -> None:
+    """The life of an experiment: new, power, assign, analyze, list."""
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@click.option("--arm", "arms", multiple=True, metavar="NAME=SHARE", help="An arm and its share, the control too.")
+@click.option("--control", default="control", show_default=True, help="The arm that everything is compared with.")
+@click.option("--offer", "offers", multiple=True, metavar="ARM=OFFER_ID", help="The offer that an arm gives.")
+@click.option("--metric", "metrics", multiple=True, metavar="OUTCOME[:DAYS]", help="Outcome to improve, and window.")
+@click.option("--guardrail", "guardrails", multiple=True, metavar="OUTCOME[:DAYS]", help="Outcome not to be harmed.")
+@click.option("--population", metavar="RULE", help="Who takes part (default: every member).")
+@click.option("--stratify", multiple=True, metavar="FEATURE", help="Balance the arms within it.")
+@click.option("--covariate", "covariates", multiple=True, metavar="FEATURE", help="Narrows the intervals.")
+@click.option("--segment", "segments", multiple=True, metavar="FEATURE", help="Cut declared before the start.")
+@click.option("--planned-size", type=int, help="Members planned in all.")
+@click.option("--starts", "starts_at", metavar="DATE", help="When members are assigned.")
+@click.option("--ends", "ends_at", metavar="DATE")
+@click.option("--hypothesis", default="", help="What is expected, and why.")
+@click.option("--name-zh", default="", help="Name in Chinese.")
+@click.option("--name-en", default="", help="Name in English.")
+@click.option("--alpha", type=float, default=0.05, show_default=True)
+@click.option("--salt", default="", help="Another salt assigns anew.")
+@common_options
+def new(
+    experiment_id: str, arms: tuple[str, ...], control: str, metrics: tuple[str, ...], offers: tuple[str, ...],
+    guardrails: tuple[str, ...], workspace_dir: str, as_json: bool, **more: Any,
+) -> None:  # fmt: skip
+    """Write experiments/ID.yaml from a few answers.
+
+    For example: uplift experiment new spring --arm control=1/2 --arm voucher=1/2 --metric ordered:14 --metric spend
+    """
+    from uplift.config import Workspace
+    from uplift.pipelines.experiment_define import define
+
+    if not arms or not metrics:
+        raise ConfigError("an experiment needs --arm NAME=SHARE for every arm and at least one --metric OUTCOME")
+    done = define(
+        Workspace.open(workspace_dir), experiment_id, arms=arms, control=control, metrics=metrics, offers=offers,
+        guardrails=guardrails, **more,
+    )  # fmt: skip
+    show(done.to_dict(), done.to_text(), as_json=as_json)
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="[ID]", required=False)
+@click.option("--as-of", metavar="DATE", help="With ID: the past date to learn level and spread from.")
+@click.option("--size", type=int, help="Members in all; gives the smallest effect.")
+@click.option("--effect", type=float, help="Difference to see (a rate: 0.01 is one point); gives the size.")
+@click.option("--power", "chance", type=float, default=0.8, show_default=True, help="Chance to see it.")
+@click.option("--simulate", type=int, default=0, metavar="N", help="Try it N times as well.")
+@click.option("--share", "shares", multiple=True, metavar="ARM=SHARE", help="Without ID: designed shares.")
+@click.option("--control", default="control", show_default=True, help="Without ID.")
+@click.option("--kind", type=click.Choice(["rate", "mean"]), default="rate", show_default=True, help="Without ID.")
+@click.option("--baseline", type=float, help="Without ID: level without treatment.")
+@click.option("--sd", type=float, help="Without ID: standard deviation of a member's value (for a mean).")
+@click.option("--rho2", type=float, default=0.0, show_default=True, help="Without ID: share explained by covariates.")
+@click.option("--deff", type=float, default=1.0, show_default=True, help="Without ID: design effect of clusters.")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Without ID.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@common_options
+def power(
+    experiment_id: str | None, as_of: str | None, size: int | None, effect: float | None, chance: float,
+    simulate: int, shares: tuple[str, ...], control: str, kind: str, baseline: float | None, sd: float | None,
+    rho2: float, deff: float, alpha: float, seed: int, workspace_dir: str, as_json: bool,
+) -> None:  # fmt: skip
+    """How small an effect can be seen, and how many members it takes.
+
+    With ID, from what the experiment's own population did in the past; without, from the numbers given.
+    """
+    from uplift.pipelines.experiment_power import power_from_numbers, power_from_workspace
+
+    if experiment_id is None:
+        if not shares:
+            raise ConfigError("without an experiment's ID give --share ARM=SHARE for every arm, and --baseline or --sd")
+        done = power_from_numbers(
+            shares=shares, control=control, simulate=simulate, seed=seed, kind=kind, baseline=baseline, sd=sd,
+            size=size, effect=effect, alpha=alpha, power=chance, rho2=rho2, deff=deff,
+        )  # fmt: skip
+    else:
+        from uplift.config import Workspace
+
+        if shares or baseline is not None or sd is not None:
+            raise ConfigError("--share, --baseline and --sd are for numbers without an ID: the definition has its own")
+        done = power_from_workspace(
+            Workspace.open(workspace_dir), experiment_id, as_of=as_of, effect=effect, size=size, chance=chance,
+            simulate=simulate, seed=seed, progress=progress,
+        )  # fmt: skip
+    show(done.to_dict(), done.to_text(), as_json=as_json)
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@click.option("--as-of", metavar="DATE", help="When (default: the definition's starts_at).")
+@common_options
+def assign(experiment_id: str, as_of: str | None, workspace_dir: str, as_json: bool) -> None:
+    """Assign members to arms by a salted hash; checks sizes and balance before anything is written.
+
+    Writes experiments/assigned/ID-vN.parquet with propensities; the tables in data/ are not touched.
+    """
+    from uplift.config import Workspace
+    from uplift.pipelines.experiment_assign import assign_members
+
+    done = assign_members(Workspace.open(workspace_dir), experiment_id, as_of=as_of, progress=progress)
+    show(done.to_dict(), done.to_text(), as_json=as_json)
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="[ID]", required=False)
+@click.option("--out", type=click.Path(), metavar="DIR", help="Folder (default with ID: reports/experiments/ID/).")
+@click.option("--data", type=click.Path(), help="A flat table (CSV or Parquet) instead of an ID.")
+@click.option("--arm", help="Flat: column of the arms.")
+@click.option("--control", help="Flat: the arm to compare with.")
+@click.option("--metric", "metrics", multiple=True, metavar="COLUMN", help="Flat: outcome to improve.")
+@click.option("--guardrail", "guardrails", multiple=True, metavar="COLUMN", help="Flat: outcome not to be harmed.")
+@click.option("--decrease", "decreases", multiple=True, metavar="COLUMN", help="Flat: metric of which less is better.")
+@click.option("--share", "shares", multiple=True, metavar="ARM=SHARE", help="Flat: designed share of an arm.")
+@click.option("--covariate", "covariates", multiple=True, metavar="COLUMN", help="Flat: known before assignment.")
+@click.option("--segment", "segments", multiple=True, metavar="COLUMN", help="Flat: cut declared before.")
+@click.option("--stratum", "strata", multiple=True, metavar="COLUMN", help="Flat: assignment was balanced within it.")
+@click.option("--cluster", metavar="COLUMN", help="Flat: what was assigned together, or members with several rows.")
+@click.option("--unit", metavar="COLUMN", help="Flat: the member; refuses a member in two arms.")
+@click.option("--missing", type=click.Choice(["refuse", "zero", "drop"]), default="refuse", show_default=True,
+              help="Flat: what an empty outcome means.")  # fmt: skip
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Flat.")
+@click.option("--min-cell", type=int, default=11, show_default=True, help="Flat: smaller cells are suppressed.")
+@click.option("--planned-size", type=int, help="Flat: rows planned in all.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@common_options
+def analyze(
+    experiment_id: str | None, data: str | None, out: str | None, arm: str | None, control: str | None, seed: int,
+    workspace_dir: str, as_json: bool, **flat: Any,
+) -> None:  # fmt: skip
+    """Measure an experiment: checks, effects with intervals overall and by segment, verdict, report.
+
+    Either ID of a workspace's experiment, or --data with a flat table. Exit status 3: done, but the checks say that the
+    result is invalid.
+    """
+    from uplift.pipelines.experiment import analyze_flat, analyze_workspace
+
+    if data is not None and experiment_id is None:
+        metrics = flat["metrics"] or flat["guardrails"]
+        needed = (("--arm", arm), ("--control", control), ("--metric", metrics), ("--out", out))
+        absent = [name for name, value in needed if not value]
+        if absent or arm is None or control is None or out is None:
+            raise ConfigError(f"a flat table needs {', '.join(absent)} too")
+        done = analyze_flat(data, arm=arm, control=control, out=out, seed=seed, progress=progress, **flat)
+    elif experiment_id is not None and data is None:
+        from uplift.config import Workspace
+
+        given = [f"--{name}" for name in ("metrics", "guardrails", "shares", "covariates", "segments") if flat[name]]
+        if arm or control or given:
+            raise ConfigError("arms, metrics, shares, covariates and segments stand in the definition of an experiment")
+        done = analyze_workspace(Workspace.open(workspace_dir), experiment_id, out=out, seed=seed, progress=progress)
+    else:
+        raise ConfigError("name the ID of an experiment in the workspace, or a flat table with --data; not both")
+    show(done.to_dict(), done.to_text(), as_json=as_json)
+    if not done.valid:
+        sys.exit(GateError.exit_code)
+
+
+@experiment.command("list")
+@common_options
+def list_(workspace_dir: str, as_json: bool) -> None:
+    """The experiments of the workspace, with members assigned and the last verdict."""
+    from uplift.config import Workspace
+    from uplift.pipelines.experiment_define import list_experiments
+
+    done = list_experiments(Workspace.open(workspace_dir))
+    show(done.to_dict(), done.to_text(), as_json=as_json)

@@ -1,0 +1,209 @@
+"""Write an experiment's definition, and list what is defined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from uplift.config import ExperimentSpec, Workspace, dump_yaml, parse_spec
+from uplift.data import Engine, write_text_atomic
+from uplift.errors import ConfigError, InputError, did_you_mean
+from uplift.features import OUTCOMES
+from uplift.pipelines._experiments import RESULT, assigned_file, experiment_spec, parse_shares
+from uplift.results import Rendered
+from uplift.rules import compile_rule
+from uplift.segments import rule_columns
+
+LESS_IS_BETTER = frozenset({"refunded", "churned", "discount"})
+
+
+@dataclass(frozen=True)
+class Defined(Rendered):
+    """A definition that was written."""
+
+    id: str
+    path: Path
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {"id": self.id, "path": str(self.path)}
+
+    def to_text(self) -> str:
+        """For a person at the prompt."""
+        return f"{self.path}\n\n{self.text}\nNext: uplift experiment power {self.id}, then assign {self.id}"
+
+
+def define(
+    workspace: Workspace,
+    experiment_id: str,
+    *,
+    arms: Sequence[str],
+    control: str,
+    metrics: Sequence[str],
+    offers: Sequence[str] = (),
+    guardrails: Sequence[str] = (),
+    **more: Any,
+) -> Defined:
+    """Write ``experiments/ID.yaml``, never over another.
+
+    Parameters
+    ----------
+    arms
+        ``NAME=SHARE`` for every arm, the control among them.
+    control
+        Name of the control.
+    metrics, guardrails
+        ``OUTCOME`` or ``OUTCOME:DAYS``, entries of the outcome catalogue; a guardrail must only not be harmed.
+    offers
+        ``ARM=OFFER_ID`` for arms that give an offer (default: the arm's own name where such an offer exists).
+    more
+        Further fields of :class:`uplift.config.ExperimentSpec`; None is left out.
+
+    Raises
+    ------
+    InputError
+        Listing everything that is wrong.
+    """
+    path = workspace.experiments / f"{experiment_id}.yaml"
+    if path.exists():
+        raise ConfigError(
+            f"{path.name} is there already → edit it (a change after the start needs a higher `version`), or choose "
+            "another id"
+        )
+    shares = parse_shares(arms) or {}
+    with Engine.open(workspace) as engine:
+        known = engine.query("SELECT offer_id FROM offers")["offer_id"].to_pylist()
+        given = _offers(offers, shares, control, known)
+        spec = parse_spec(
+            {
+                "id": experiment_id,
+                "control": control,
+                "arms": [{"name": name, "share": share, "offer_id": given.get(name)} for name, share in shares.items()],
+                "metrics": [_metric(text, guardrail=False) for text in metrics]
+                + [_metric(text, guardrail=True) for text in guardrails],
+                **{key: value for key, value in more.items() if value is not None},
+            },
+            ExperimentSpec,
+            f"experiment {experiment_id!r}",
+        )
+        _check_columns(engine, spec)
+    text = dump_yaml(spec)
+    write_text_atomic(path, text)
+    return Defined(experiment_id, path, text)
+
+
+def _offers(offers: Sequence[str], shares: Mapping[str, float], control: str, known: Sequence[str]) -> dict[str, str]:
+    given = {arm: arm for arm in shares if arm != control and arm in known}
+    problems = []
+    for text in offers:
+        arm, equals, offer = text.rpartition("=")
+        if not equals or arm not in shares:
+            problems.append(f"offer {text!r}: expected ARM=OFFER_ID with an arm of this experiment")
+        elif known and offer not in known:
+            problems.append(f"offer {text!r}: no such offer, {did_you_mean(offer, known)}")
+        else:
+            given[arm] = offer
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return given
+
+
+def _metric(text: str, *, guardrail: bool) -> dict[str, Any]:
+    name, _, days = text.partition(":")
+    if name not in OUTCOMES:
+        raise ConfigError(f"metric {text!r}: no such outcome, {did_you_mean(name, OUTCOMES)}")
+    outcome = OUTCOMES[name]
+    spec: dict[str, Any] = {"name": name, "outcome": name, "kind": outcome.kind, "unit": outcome.unit}
+    spec.update(guardrail=guardrail, goal="decrease" if name in LESS_IS_BETTER else "increase")
+    if days:
+        spec["window_days"] = days
+    return spec
+
+
+def _check_columns(engine: Engine, spec: ExperimentSpec) -> None:
+    columns = rule_columns(engine)
+    problems = [
+        f"{role} {name!r}: {did_you_mean(name, columns)}"
+        for role, names in (("covariate", spec.covariates), ("segment", spec.segments), ("stratum", spec.stratify))
+        for name in names
+        if name not in columns
+    ]
+    if spec.population is not None:
+        try:
+            compile_rule(spec.population, columns)
+        except InputError as error:
+            problems.append(f"population: {error}")
+    if problems:
+        raise ConfigError(f"experiment {spec.id!r}: " + "; ".join(problems))
+
+
+@dataclass(frozen=True)
+class Listed(Rendered):
+    """The experiments of a workspace; ``rows`` holds one mapping an experiment."""
+
+    rows: tuple[Mapping[str, Any], ...]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One row an experiment."""
+        return [dict(row) for row in self.rows]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {"experiments": self.to_dicts()}
+
+    def to_text(self) -> str:
+        """For a person at the prompt."""
+        if not self.rows:
+            return "no experiment is defined here; `uplift experiment new` writes a definition"
+        width = max(len(row["id"]) for row in self.rows) + 2
+        lines = [f"{'id':<{width}}{'arms':>5}{'assigned':>11}  {'starts':<12}{'verdict':<14}name"]
+        for row in self.rows:
+            assigned = "–" if row["assigned"] is None else f"{row['assigned']:,}"
+            lines.append(
+                f"{row['id']:<{width}}{row['arms']:>5}{assigned:>11}  {(row['starts_at'] or '–')[:10]:<12}"
+                f"{row['verdict'] or '–':<14}{row['name_zh'] or row['name_en']}"
+            )
+        return "\n".join(lines)
+
+
+def list_experiments(workspace: Workspace) -> Listed:
+    """Every definition in ``experiments/``, with members assigned and the last verdict."""
+    paths = sorted(workspace.experiments.glob("*.yaml"))
+    specs = [experiment_spec(workspace, path.stem) for path in paths]
+    counts: dict[str, int] = {}
+    if specs:
+        with Engine.open(workspace) as engine:
+            found = engine.query("SELECT experiment_id, count(*) AS n FROM assignments GROUP BY 1").to_pylist()
+        counts = {row["experiment_id"]: row["n"] for row in found}
+    rows = []
+    for spec in specs:
+        written = assigned_file(workspace, spec)
+        number = counts.get(spec.id)
+        if number is None and written.is_file():
+            number = pq.read_metadata(written).num_rows
+        rows.append(
+            {
+                "id": spec.id,
+                "version": spec.version,
+                "name_zh": spec.name_zh,
+                "name_en": spec.name_en,
+                "arms": len(spec.arms),
+                "assigned": number,
+                "starts_at": spec.starts_at.isoformat() if spec.starts_at else None,
+                "verdict": _last_verdict(workspace.reports / "experiments" / spec.id / RESULT),
+            }
+        )
+    return Listed(tuple(rows))
+
+
+def _last_verdict(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    status: str = json.loads(path.read_text(encoding="utf-8"))["verdict"]["status"]
+    return status
