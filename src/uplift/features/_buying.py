@@ -10,20 +10,22 @@ from uplift.features._feature import WINDOWS, Feature, Unit, span, within
 
 _MEAN_GAP = "sum(gap) FILTER (WHERE gap >= 1) / nullif(count(*) FILTER (WHERE gap >= 1), 0)"
 _GAPS = "CAST(count(*) FILTER (WHERE gap >= 1) AS DOUBLE)"
-_GAP_SUM = "CAST(sum(gap) FILTER (WHERE gap >= 1) AS DOUBLE)"
-_GAP_SQUARES = "CAST(sum(gap * gap) FILTER (WHERE gap >= 1) AS DOUBLE)"
-_SD_GAP = (
-    f"sqrt(greatest(({_GAPS} * {_GAP_SQUARES} - {_GAP_SUM} * {_GAP_SUM}) / nullif({_GAPS} * ({_GAPS} - 1), 0), 0))"
-)
 _SINCE_LAST = "min(age_days) FILTER (WHERE bought)"
 _COUNT = "CAST(count(*) FILTER (WHERE bought) AS DOUBLE)"
-_SD_AMOUNT = (
-    f"sqrt(greatest(({_COUNT} * sum(amount * amount) FILTER (WHERE bought) - sum(amount) FILTER (WHERE bought) "
-    f"* sum(amount) FILTER (WHERE bought)) / nullif({_COUNT} * ({_COUNT} - 1), 0), 0)) / 1e2"
-)
-_BEFORE = (
-    "count(*) FILTER (WHERE bought AND age_days > 30e0 AND age_days <= 120e0) / 3e0"  # a usual month before this one
-)
+
+
+def _spread(value: str, count: str, test: str) -> str:
+    """Sample standard deviation from sums of whole numbers, which no order of rows can change."""
+    total = f"CAST(sum({value}) FILTER (WHERE {test}) AS DOUBLE)"
+    squares = f"CAST(sum({value} * {value}) FILTER (WHERE {test}) AS DOUBLE)"
+    variance = f"({count} * {squares} - {total} * {total}) / ({count} * ({count} - 1))"
+    return f"CASE WHEN {count} > 1 THEN sqrt(greatest({variance}, 0)) END"
+
+
+_SD_GAP = _spread("gap", _GAPS, "gap >= 1")
+_SD_AMOUNT = f"({_spread('amount', _COUNT, 'bought')}) / 1e2"
+# a usual month before this one
+_BEFORE = "count(*) FILTER (WHERE bought AND age_days > 30e0 AND age_days <= 120e0) / 3e0"
 _QUARTER_BEFORE = "sum(amount) FILTER (WHERE bought AND age_days > 90e0 AND age_days <= 180e0)"
 _YEAR_LINES = "FILTER (WHERE age_days <= 365e0)"
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -85,7 +87,7 @@ def order_features() -> Iterator[Feature]:
         "order_interval_sd_days", _SD_GAP, "days", "复购周期标准差", "Standard deviation of days between purchase days",
     )
     yield one(
-        "order_interval_cv", f"{_SD_GAP} / nullif({_MEAN_GAP}, 0)", "ratio", "复购周期变异系数",
+        "order_interval_cv", f"({_SD_GAP}) / nullif({_MEAN_GAP}, 0)", "ratio", "复购周期变异系数",
         "Irregularity: standard deviation of the interval over its mean",
     )
     yield one(

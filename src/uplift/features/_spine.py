@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from uplift.data import Engine
+from uplift.data import Engine, as_arrow
 from uplift.errors import InputError
 
 Table: TypeAlias = "pa.Table | pd.DataFrame"
@@ -83,9 +83,9 @@ def checked_spine(spine: Table, reserved: Iterable[str] = ()) -> pa.Table:
         Listing what is wrong: no ``member_id`` or ``as_of``, missing values, times without a zone, a further column
         named like one that will be computed.
     """
-    table = pa.Table.from_pandas(spine, preserve_index=False) if isinstance(spine, pd.DataFrame) else spine
-    if not isinstance(table, pa.Table):
+    if not isinstance(spine, pa.Table | pd.DataFrame):
         raise InputError(f"a spine is an Arrow table or a pandas frame, found {type(spine).__name__}")
+    table = as_arrow(spine)
     problems = [
         f"the spine has no column {name!r}" for name in ("member_id", "as_of") if name not in table.column_names
     ]

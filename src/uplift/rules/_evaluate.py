@@ -71,13 +71,20 @@ def _project(rules: Iterable[Rule], frame: pd.DataFrame | pa.Table) -> pa.Table:
         raise RuleError("the table cannot be judged: " + "; ".join(absent))
     if isinstance(frame, pd.DataFrame):
         rows = len(frame)
-        arrays = {name: pa.array(frame[name], from_pandas=True) for name in families}
+        arrays = {name: _array(frame[name]) for name in families}
     else:
         rows = frame.num_rows
         arrays = {name: frame.column(name) for name in families}
     table = pa.table({"__row": pa.array(range(rows), pa.int64())} | arrays)
     casts = [_cast(name, family, table.column(name).type) for name, family in families.items()]
     return _query(", ".join(["__row", *casts]), table)
+
+
+def _array(values: pd.Series) -> pa.Array:
+    if isinstance(values.dtype, pd.DatetimeTZDtype):  # pyarrow's own way warns on pandas 3.1
+        instants = pa.array(values.dt.tz_convert(None).to_numpy(), from_pandas=True)
+        return instants.cast(pa.timestamp(instants.type.unit, tz="UTC"))
+    return pa.array(values, from_pandas=True)
 
 
 def _cast(name: str, family: str, found: pa.DataType) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from uplift.data import Engine
+from uplift.data import Engine, as_arrow
 from uplift.errors import InputError
 from uplift.features import build, parse_as_of, spine_of_members
 from uplift.results import Rendered
@@ -120,7 +120,7 @@ def segment_of(
     InputError
         If a column is absent, or there are too few rows at a time to find the value cut from.
     """
-    table = pa.Table.from_pandas(features, preserve_index=False) if isinstance(features, pd.DataFrame) else features
+    table = as_arrow(features)
     chosen = (default_thresholds() if engine is None else thresholds_of(engine)) if thresholds is None else thresholds
     compiled = Compiled(chosen)
     absent = [name for name in ("as_of", *compiled.features) if name not in table.column_names]
