@@ -71,7 +71,7 @@ def test_broken_tables_are_refused(tmp_path: Path, files: dict[str, bytes | str]
 )
 def test_bad_rows_are_kept_aside(tmp_path: Path, row: str, said: str) -> None:
     result = run(tmp_path, {"members.csv": MEMBERS, "orders.csv": ORDERS + row + "\n"})
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert said in result.output
     assert "quarantine/" in result.output
     assert (tmp_path / "quarantine" / "orders.parquet").exists()
@@ -79,7 +79,7 @@ def test_bad_rows_are_kept_aside(tmp_path: Path, row: str, said: str) -> None:
 
 def test_json_for_machines(tmp_path: Path) -> None:
     result = run(tmp_path, {"members.csv": MEMBERS, "orders.csv": ORDERS + "O3,M9,x,1.5\n"}, "--json")
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     found = json.loads(result.stdout)
     assert found["quarantined"] == 1
     assert found["tables"]["orders"]["reasons"] == {"bad_cell": 1, "reference_not_found": 1}

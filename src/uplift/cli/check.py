@@ -15,7 +15,7 @@ def check(workspace_dir: str, as_json: bool) -> None:
     """Hold the tables to the contract; report and quarantine.
 
     Lists everything that is wrong at once. Rows that break the contract go to quarantine/ with their reasons, tables
-    that break it are refused. Exit status: 0 all is well, 2 a table is refused, 3 rows are in quarantine.
+    that break it are refused. Exit status: 0 all is well, 2 something is wrong.
     """
     from uplift.pipelines.check import check_workspace, exit_code
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from uplift.config import Workspace
 from uplift.data import CheckReport, check
-from uplift.errors import GateError, InputError
+from uplift.errors import InputError
 
 
 def check_workspace(folder: str | Path) -> CheckReport:
@@ -24,6 +24,4 @@ def check_workspace(folder: str | Path) -> CheckReport:
 
 def exit_code(report: CheckReport) -> int:
     """Exit status of ``uplift check``: 2 if a table is refused, 3 if only rows are in quarantine, else 0."""
-    if report.refused:
-        return InputError.exit_code
-    return 0 if report.passed else GateError.exit_code
+    return 0 if report.passed else InputError.exit_code
