@@ -76,7 +76,8 @@ class UpliftSpec(Spec):
     choose_on
         The outcome whose out-of-fold policy value chooses the learner.
     value_outcome
-        The outcome in money from which decisions are valued.
+        The outcome in money from which decisions are valued. Margin, not spend: a coupon given to those who would have
+        bought anyway raises spend at times and lowers margin always.
     learners
         Candidates.
     gate_z
@@ -89,9 +90,10 @@ class UpliftSpec(Spec):
     outcomes: tuple[OutcomeSpec, ...] = (
         OutcomeSpec(name="conversion", outcome="ordered"),
         OutcomeSpec(name="spend", outcome="spend"),
+        OutcomeSpec(name="margin", outcome="margin"),
     )
-    choose_on: str = "spend"
-    value_outcome: str = "spend"
+    choose_on: str = "margin"
+    value_outcome: str = "margin"
     learners: tuple[Literal["S", "T", "X", "R", "DR"], ...] = ("S", "T", "X", "R", "DR")
     features: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

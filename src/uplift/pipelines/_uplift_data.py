@@ -84,7 +84,9 @@ def uplift_data(engine: Engine, workspace: Workspace, spec: UpliftSpec, progress
         {outcome.name: (outcome.outcome, outcome.window_days) for outcome in spec.outcomes},
     )
     members = spine.column("member_id").to_numpy(zero_copy_only=False)
-    segment = segment_of(table, engine=engine) if spec.segment == "segment" else to_frame(table, [spec.segment])[spec.segment]
+    segment = (
+        segment_of(table, engine=engine) if spec.segment == "segment" else to_frame(table, [spec.segment])[spec.segment]
+    )
     return UpliftData(
         X=to_frame(table, names),
         outcomes={o.name: measured.column(o.name).to_numpy(zero_copy_only=False).astype(float) for o in spec.outcomes},

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from uplift import __version__
 from uplift.config import UpliftSpec, Workspace
@@ -72,7 +71,7 @@ def train_uplift(
         params=_params(spec, data, columns, search),
         metrics=_metrics(gain, models, data),
         artifacts={
-            "leaderboard.csv": search.leaderboard_.to_pandas().to_csv(index=False),
+            "leaderboard.csv": search.leaderboard_.to_csv(index=False),
             "segment_effects.csv": as_csv(segments),
             "importance.csv": _importance(models),
             "verdict.json": json.dumps({"en": search.verdict_, "zh": search.verdict_zh_}, ensure_ascii=False),
@@ -108,14 +107,37 @@ def data_fingerprint(data: UpliftData) -> str:
 
 def search_learners(data: UpliftData, spec: UpliftSpec, columns: list[str], progress: Progress) -> UpliftSearchCV:
     """Choose among the specification's learners and the baselines by out-of-fold policy value."""
-    train = ~data.held_out
     candidates = {
         name: LEARNERS[name](control=CONTROL, **_settings(name, spec)) for name in (*BASELINES, *spec.learners)
     }
-    progress(f"choosing among {len(candidates)} learners on {int(train.sum()):,} rows × {len(columns)} features")
-    return UpliftSearchCV(candidates=candidates, folds=spec.folds, random_state=spec.seed, nested=False).fit(
+    rows = int((~data.held_out).sum())
+    progress(f"choosing among {len(candidates)} learners on {rows:,} rows × {len(columns)} features")
+    return _search(candidates, spec.choose_on, data, spec, columns)
+
+
+def fit_outcomes(
+    data: UpliftData, spec: UpliftSpec, columns: list[str], search: UpliftSearchCV, progress: Progress
+) -> dict[str, Any]:
+    """The chosen learner for every outcome, shrunk for each by itself, fitted on the members that are not held out."""
+    models: dict[str, Any] = {}
+    for outcome in spec.outcomes:
+        if outcome.name == spec.choose_on:
+            models[outcome.name] = search.best_estimator_
+            continue
+        progress(f"fitting {search.best_name_} for {outcome.name}")
+        chosen = LEARNERS[search.best_name_](control=CONTROL, **_settings(search.best_name_, spec))
+        models[outcome.name] = _search({search.best_name_: chosen}, outcome.name, data, spec, columns).best_estimator_
+    return models
+
+
+def _search(
+    candidates: Mapping[str, Any], outcome: str, data: UpliftData, spec: UpliftSpec, columns: list[str]
+) -> UpliftSearchCV:
+    """Not nested: the gate's rows are held out from all of it."""
+    train = ~data.held_out
+    return UpliftSearchCV(candidates, folds=spec.folds, random_state=spec.seed, nested=False).fit(
         data.X.loc[train, columns],
-        data.outcomes[spec.choose_on][train],
+        data.outcomes[outcome][train],
         data.treatment[train],
         propensity=data.propensity[train],
         control=CONTROL,
@@ -127,27 +149,6 @@ def _settings(name: str, spec: UpliftSpec) -> dict[str, Any]:
     known = LEARNERS[name]().get_params()
     wanted = {**spec.booster.model_dump(), "random_state": spec.seed}
     return {key: value for key, value in wanted.items() if key in known}
-
-
-def fit_outcomes(
-    data: UpliftData, spec: UpliftSpec, columns: list[str], search: UpliftSearchCV, progress: Progress
-) -> dict[str, Any]:
-    """The chosen learner for every outcome, fitted on the members that are not held out."""
-    train = ~data.held_out
-    models: dict[str, Any] = {}
-    for outcome in spec.outcomes:
-        if outcome.name == spec.choose_on:
-            models[outcome.name] = search.best_estimator_
-            continue
-        progress(f"fitting {search.best_name_} for {outcome.name}")
-        models[outcome.name] = clone(search.best_estimator_).fit(
-            data.X.loc[train, columns],
-            data.outcomes[outcome.name][train],
-            data.treatment[train],
-            propensity=data.propensity[train],
-            groups=data.member_id[train],
-        )
-    return models
 
 
 def segment_lookup(segments: list[dict[str, Any]]) -> dict[str, Any]:
