@@ -284,8 +284,9 @@ class TestOutcomes:
             "ordered": [1.0, 0.0, 0.0], "orders": [2.0, 0.0, 0.0], "spend": [3_000.0, 0.0, 0.0],
             "net_spend": [3_000.0, -700.0, 0.0], "margin": [1_200.0, 0.0, 0.0], "visited": [1.0, 1.0, 0.0],
             "opened": [0.0, 1.0, 1.0], "clicked": [0.0, 1.0, 0.0], "redeemed": [0.0, 1.0, 0.0],
-            "refunded": [0.0, 1.0, 0.0], "topped_up": [1.0, 0.0, 0.0], "top_up": [5_000.0, 0.0, 0.0], "points_spent": [30.0, 0.0, 0.0],
-            "referred": [0.0, 0.0, 1.0], "renewed": [1.0, 0.0, 0.0], "churned": [0.0, 1.0, 1.0],
+            "refunded": [0.0, 1.0, 0.0], "topped_up": [1.0, 0.0, 0.0], "top_up": [5_000.0, 0.0, 0.0],
+            "points_spent": [30.0, 0.0, 0.0], "referred": [0.0, 0.0, 1.0], "renewed": [1.0, 0.0, 0.0],
+            "churned": [0.0, 1.0, 1.0],
         }  # fmt: skip
 
     def test_windows_differ_and_names_are_free(self) -> None:
