@@ -32,11 +32,13 @@ FACTS: dict[str, Any] = {
     "segments": {
         "as_of": "2026-07-01",
         "counts": [
-            {"name_zh": "新客", "name_en": "New", "n": 100, "share": 0.1, "spend_share": 0.02},
-            {"name_zh": "沉睡", "name_en": "Dormant", "n": None, "share": None, "spend_share": None},
+            {"name_zh": "新客", "name_en": "New", "members": 100, "share": 0.1},
+            {"name_zh": "沉睡", "name_en": "Dormant", "members": None, "share": None},
         ],
+        "rfm": [{"name_zh": "重要价值", "name_en": "Champions", "members": 60, "share": 0.06, "spend_share": 0.31}],
         "moves": {
-            "segments": [{"name_zh": "新客", "name_en": "New"}, {"name_zh": "沉睡", "name_en": "Dormant"}],
+            "rows": [{"name_zh": "新客", "name_en": "New"}, {"name_zh": "沉睡", "name_en": "Dormant"}],
+            "columns": [{"name_zh": "新客", "name_en": "New"}, {"name_zh": "沉睡", "name_en": "Dormant"}],
             "matrix": [[80, None], [0, 20]],
         },
     },
@@ -59,7 +61,7 @@ FACTS: dict[str, Any] = {
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_the_overview_says_it_all_and_fetches_nothing(language: Any) -> None:
     page = render_site(FACTS, language)
-    for part in ("¥12,346", "0.03%", "¥1.25", "900"):
+    for part in ("¥12,346", "0.03%", "¥1.25", "900", "31.0%"):
         assert part in page
     assert ("满减券" if language == "zh" else "Coupon") in page
     assert "experiments/spring/report." in page

@@ -64,30 +64,28 @@ def _decisions(decisions: Mapping[str, Any], facts: Mapping[str, Any], language:
 
 
 def _segments(segments: Mapping[str, Any], least: int, language: Language) -> dict[str, Any]:
-    counts = segments["counts"]
+    def row(group: Mapping[str, Any]) -> tuple[str, str, str]:
+        hidden = group["members"] is None or group["share"] is None
+        return _name(group, language), _count(group["members"], least), "" if hidden else percent(group["share"])
+
     return {
         "as_of": segments["as_of"],
-        "rows": [
-            (
-                _name(row, language),
-                _count(row["n"], least),
-                "" if row["n"] is None else percent(row["share"]),
-                "" if row["n"] is None else percent(row["spend_share"]),
-            )
-            for row in counts
+        "rows": [row(group) for group in segments["counts"]],
+        "rfm": [
+            (*row(group), "" if group["spend_share"] is None else percent(group["spend_share"]))
+            for group in segments["rfm"]
         ],
-        "moves": _moves(segments.get("moves"), least, language),
+        "moves": _moves(segments["moves"], least, language) if segments["moves"] else None,
     }
 
 
-def _moves(moves: Mapping[str, Any] | None, least: int, language: Language) -> dict[str, Any] | None:
-    if moves is None:
-        return None
-    names = [_name(segment, language) for segment in moves["segments"]]
+def _moves(moves: Mapping[str, Any], least: int, language: Language) -> dict[str, Any]:
     rows = [
-        (name, [_count(n, least) for n in row]) for name, row in zip(names, moves["matrix"], strict=True) if any(row)
+        (_name(origin, language), [_count(n, least) for n in row])
+        for origin, row in zip(moves["rows"], moves["matrix"], strict=True)
+        if any(n != 0 for n in row)
     ]
-    return {"names": names, "rows": rows}
+    return {"names": [_name(target, language) for target in moves["columns"]], "rows": rows}
 
 
 def _experiment(experiment: Mapping[str, Any], language: Language) -> dict[str, str]:

@@ -31,8 +31,8 @@ def write_site(facts: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]
     facts
         ``currency``, ``min_cell``, ``language`` (of ``index.html``), ``title`` (None: a general one), ``decisions``
         (``run``, ``as_of``, ``by_source``, ``by_offer``, ``value``, ``cost``, ``budget``, ``gap``, ``price``; money in
-        units), ``segments`` (``as_of``, ``counts``, ``moves``), ``experiments`` and ``models``. A count of None is
-        one that was suppressed.
+        units), ``segments`` (``as_of``, ``counts``, ``rfm``, ``moves``), ``experiments`` and ``models``. A count that
+        is None was suppressed.
     results
         Experiment id → its ``result.json``.
 
