@@ -18,7 +18,7 @@ from uplift.data.simulator import INDUSTRIES, simulate
 from uplift.data.simulator._chunk import live
 from uplift.data.simulator._members import Members, State
 from uplift.data.simulator._purchases import draw_orders
-from uplift.data.simulator._response import demand, effects, trait_matrix
+from uplift.data.simulator._response import Response, demand, effects, traits_of
 from uplift.data.simulator.chain import _plan
 
 LIMIT = 4.0
@@ -130,10 +130,10 @@ def replay(industry: str, members: int, repeats: int) -> tuple[dict[str, np.ndar
     many: Members = take(chunk.members, rows)
     state: State = take(chunk.state, rows)
     base = demand(plan.industry, many, state, window, season, np.ones(len(rows)))
-    traits = trait_matrix(plan.industry, many, state, window)
-    rates, dues = plan.offers.response(traits, base)
+    offers = range(len(plan.offers.ids))
+    rates, dues = plan.offers.response(traits_of(plan.industry, many, state, window), base, offers)
     first = np.arange(members) * repeats
-    stated = effects(plan.industry, plan.offers, traits[first], take(base, first))._asdict()
+    stated = effects(plan.industry, plan.offers, Response(rates[first], dues[first]), base.of(first), offers)._asdict()
     rng = np.random.default_rng(3)
     nobody = np.zeros(len(rows), dtype=bool)
 

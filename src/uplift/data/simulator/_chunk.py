@@ -32,7 +32,7 @@ from uplift.data.simulator._members import (
     register,
 )
 from uplift.data.simulator._purchases import Changes, Orders, draw_orders, settle
-from uplift.data.simulator._response import Demand, Means, Offers, demand, effects, trait_matrix
+from uplift.data.simulator._response import Demand, Means, Offers, Response, demand, effects, traits_of
 
 CHUNK_MEMBERS = 20_000
 """Fixed: the members of a chunk share one stream of random numbers, so the size is part of what a seed means."""
@@ -164,18 +164,17 @@ def _run_campaign(
     members, state = chunk.members, chunk.state
     assigned = _assign(campaign, settled, rng)
     chunk.assigned.append(assigned)
+    traits = traits_of(plan.industry, members, state, campaign.window)
+    response = plan.offers.response(traits, base, campaign.offers)
+    mine = assigned.member
+    tried = Response(response.rate[mine], response.due[mine])
+    true = effects(plan.industry, plan.offers, tried, base.of(mine), campaign.offers)
+    chunk.truth.append(Truth(campaign, mine, campaign.offers, true, lives(members, state)[mine]))
     treated = assigned.arm > 0
-    who = assigned.member[treated]
-    offers = np.asarray(campaign.offers)
-    offer = np.full(len(members), -1)
-    offer[who] = offers[assigned.arm[treated] - 1]
-    traits = trait_matrix(plan.industry, members, state, campaign.window)
-    every = effects(plan.industry, plan.offers, traits, base)
-    tried = Means(*(effect[np.ix_(assigned.member, offers)] for effect in every))
-    chunk.truth.append(Truth(campaign, assigned.member, campaign.offers, tried, lives(members, state)[assigned.member]))
-    rates, dues = plan.offers.response(traits, base)
-    rate, due = base.rate.copy(), base.due.copy()
-    rate[who], due[who] = rates[who, offer[who]], dues[who, offer[who]]
+    who, arm = mine[treated], assigned.arm[treated] - 1
+    offer, rate, due = np.full(len(members), -1), base.rate.copy(), base.due.copy()
+    offer[who] = np.asarray(campaign.offers)[arm]
+    rate[who], due[who] = response.rate[who, arm], response.due[who, arm]
     return offer, rate, due
 
 
@@ -193,8 +192,8 @@ def _truth_at_end(plan: Plan, chunk: Chunk) -> None:
     window = calendar.windows
     everyone = np.arange(len(members))
     base = demand(industry, members, state, window, float(calendar.factor[window]), np.ones(len(members)))
-    traits = trait_matrix(industry, members, state, window)
-    every = effects(industry, plan.offers, traits, base)
     offers = tuple(range(len(industry.offers)))
+    response = plan.offers.response(traits_of(industry, members, state, window), base, offers)
+    every = effects(industry, plan.offers, response, base, offers)
     chunk.truth.append(Truth(None, everyone, offers, every, lives(members, state)))
     chunk.demand_at_end = base

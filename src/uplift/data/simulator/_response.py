@@ -8,6 +8,7 @@ an offer and without.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from uplift.data.simulator._calendar import WINDOW_DAYS
 from uplift.data.simulator._industry import LIVES, Industry
-from uplift.data.simulator._members import ACTIVE, GONE, LAPSING, NEW, Flags, Floats, Members, State, lives
+from uplift.data.simulator._members import UNREGISTERED, Flags, Floats, Ints, Members, State, lives
 
 JUST_BOUGHT_DAYS = 7
 CONTRACT_ENDING_DAYS = 30
@@ -46,6 +47,10 @@ class Demand:
     paid: Floats
     card: Floats
 
+    def of(self, rows: Ints) -> Demand:
+        """Of some of the members."""
+        return Demand(self.rate[rows], self.due[rows], self.goods[rows], self.paid[rows], self.card[rows])
+
 
 class Means(NamedTuple):
     """Exact means of a window's outcomes: probability of a purchase that counts; spend and margin in cents."""
@@ -55,34 +60,48 @@ class Means(NamedTuple):
     margin: Floats
 
 
-class Offers:
-    """The offers of an industry as arrays: what each does, by trait.
+class Response(NamedTuple):
+    """A window's orders under each of some offers: rate and due probability, ``(n, k)``."""
 
-    Attributes
-    ----------
-    rate, extra
-        ``(n_traits, n_offers)``.
-    depth, basket, redeem, points_factor, top_up_factor
-        ``(n_offers,)``.
+    rate: Floats
+    due: Floats
+
+
+Traits = Mapping[str, Floats | Flags]
+
+
+class Offers:
+    """The offers of an industry as arrays, ``(n_offers,)``, and how members respond to them.
+
+    Sums over traits are taken in a fixed order, not by a matrix product, so that no bit depends on threads.
     """
 
     def __init__(self, industry: Industry) -> None:
         offers = industry.offers
         self.ids = tuple(offer.id for offer in offers)
-        self.rate = np.asarray([[o.rate.get(trait, 0.0) for o in offers] for trait in industry.traits])
-        self.extra = np.asarray([[o.extra.get(trait, 0.0) for o in offers] for trait in industry.traits])
         self.depth = np.asarray([offer.depth for offer in offers])
         self.basket = np.asarray([offer.basket for offer in offers])
         self.redeem = np.asarray([offer.redeem for offer in offers])
         self.points_factor = np.asarray([offer.points_factor for offer in offers])
         self.top_up_factor = np.asarray([offer.top_up_factor for offer in offers])
+        self._rate = tuple(offer.rate for offer in offers)
+        self._extra = tuple(offer.extra for offer in offers)
 
-    def response(self, traits: Floats, demand: Demand) -> tuple[Floats, Floats]:
-        """Rate and due probability under each offer, both ``(n, n_offers)``."""
-        lift = np.maximum(1 + traits @ self.rate, 0.0)
-        rate = demand.rate[:, None] * lift + np.maximum(traits @ self.extra, 0.0)
-        due = np.minimum(demand.due[:, None] * lift, MOST_LIKELY_DUE)
-        return rate, due
+    def response(self, traits: Traits, demand: Demand, which: Sequence[int]) -> Response:
+        """How members respond to the offers with the indices ``which``."""
+        rates, dues = [], []
+        for offer in which:
+            lift = np.maximum(_weighted(traits, self._rate[offer], 1.0), 0.0)
+            rates.append(demand.rate * lift + np.maximum(_weighted(traits, self._extra[offer], 0.0), 0.0))
+            dues.append(np.minimum(demand.due * lift, MOST_LIKELY_DUE))
+        return Response(np.column_stack(rates), np.column_stack(dues))
+
+
+def _weighted(traits: Traits, weights: Mapping[str, float], start: float) -> Floats:
+    total = np.full(len(traits["all"]), start)
+    for name, weight in weights.items():
+        total += weight * traits[name]
+    return total
 
 
 def demand(industry: Industry, members: Members, state: State, window: int, season: float, part: Floats) -> Demand:
@@ -116,16 +135,14 @@ def ending(state: State, window: int) -> Flags:
     return (state.contract_end > start - WINDOW_DAYS) & (state.contract_end <= start + CONTRACT_ENDING_DAYS)
 
 
-def trait_matrix(industry: Industry, members: Members, state: State, window: int) -> Floats:
-    """Traits of every member at the start of a window, ``(n, n_traits)`` in the order of ``industry.traits``."""
-    active = state.stage == ACTIVE
+def traits_of(industry: Industry, members: Members, state: State, window: int) -> Traits:
+    """Traits of every member at the start of a window, by the names in ``industry.traits``."""
     life = lives(members, state)
     start = window * WINDOW_DAYS
-    present = (state.stage == NEW) | active | (state.stage == LAPSING) | (state.stage == GONE)
-    columns: dict[str, Floats | Flags] = {
-        "all": present,
+    return {
+        "all": state.stage != UNREGISTERED,
         "price": members.price,
-        **{name: life == LIVES.index(name) for name in LIVES},
+        **{name: life == LIVES.index(name) for name in LIVES if name != "weekend"},
         "weekend": np.clip((members.weekend - 2 / 7) / (5 / 7), 0, 1),
         "content": members.content,
         "video": members.video,
@@ -138,7 +155,6 @@ def trait_matrix(industry: Industry, members: Members, state: State, window: int
         "contract_ending": ending(state, window),
         **{f"favourite:{name}": members.favourite == i for i, name in enumerate(industry.categories)},
     }
-    return np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in industry.traits])
 
 
 def means(
@@ -178,11 +194,19 @@ def card_means(industry: Industry) -> tuple[float, float]:
     return price, price * industry.cards.cost
 
 
-def effects(industry: Industry, offers: Offers, traits: Floats, base: Demand) -> Means:
-    """True effect of every offer on every member, each ``(n, n_offers)``."""
+def effects(industry: Industry, offers: Offers, response: Response, base: Demand, which: Sequence[int]) -> Means:
+    """True effects of the offers with the indices ``which``, each ``(n, k)``."""
     wide = Demand(*(value[:, None] for value in (base.rate, base.due, base.goods, base.paid, base.card)))
-    rate, due = offers.response(traits, base)
-    given = means(industry, wide, rate, due, depth=offers.depth, basket=offers.basket, redeem=offers.redeem)
+    index = list(which)
+    given = means(
+        industry,
+        wide,
+        response.rate,
+        response.due,
+        depth=offers.depth[index],
+        basket=offers.basket[index],
+        redeem=offers.redeem[index],
+    )
     none = means(industry, wide, wide.rate, wide.due)
     return Means(
         given.conversion - none.conversion,
