@@ -16,11 +16,11 @@ def summary(manifest: Mapping[str, Any], folder: Path, *, repeated: bool) -> str
     names = {offer["offer_id"]: offer["name_en"] for offer in manifest["offers"]}
     head = f"run {manifest['run']} as of {manifest['as_of']}: {totals['members']:,} members"
     lines = [head + (", already there" if repeated else ""), ""]
-    lines.append(f"{'source':<10} {'offer':<28} {'members':>10}")
+    lines.append(f"{'source':<10} {'offer':<44} {'members':>10}")
     for row in totals["by_source_and_offer"]:
         offer = row["offer_id"]
         shown = "no offer" if offer is None else offer if names[offer] == offer else f"{offer} ({names[offer]})"
-        lines.append(f"{row['source']:<10} {shown:<28} {row['members']:>10,}")
+        lines.append(f"{row['source']:<10} {shown:<44} {row['members']:>10,}")
     lines.append("")
     lines.append(
         f"allocation: value {money(manifest['value'])}, no better than {money(manifest['bound'])} is possible "

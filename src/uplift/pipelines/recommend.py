@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,7 @@ def _decide_and_write(
     return writer.finish(
         {
             "run": name,
-            "as_of": request.as_of.isoformat(),
+            "as_of": request.as_of.astimezone(workspace.zone).isoformat(),
             "timezone": workspace.config.timezone,
             "currency": workspace.config.currency,
             "seed": seed,
@@ -244,7 +244,8 @@ def _request(
         if plan is None:
             raise InputError(f"there is no run {resume!r} to resume in {workspace.decisions}")
         plan = {**plan, **plan["constraints"], "explore": plan["constraints"]["explore_asked"]}
-    found = _Request(datetime.fromisoformat(plan["as_of"]), plan["budget"], plan["holdout"], plan["explore"])
+    moment_then = datetime.fromisoformat(plan["as_of"]).astimezone(UTC)
+    found = _Request(moment_then, plan["budget"], plan["holdout"], plan["explore"])
     if moment is not None and moment != found.as_of:
         raise ConfigError(f"run {resume!r} is as of {found.as_of.isoformat()}; leave --as-of out, or begin a new run")
     if budget is not None and budget != found.budget:

@@ -80,9 +80,9 @@ class Speaker:
         """The sentence in Chinese and in English."""
         risk = "" if case.churn_risk is None else f"{case.churn_risk:.0%}"
         zh = f"{case.segment[0]}会员" + (f"，流失风险{risk}" if risk else "") + "。"
-        en = f"{case.segment[1]} member" + (f", churn risk {risk}" if risk else "") + ". "
+        en = f"Segment: {case.segment[1].lower()}" + (f", churn risk {risk}" if risk else "") + ". "
         body_zh, body_en = self._body(case)
-        return zh + body_zh, en[0].upper() + en[1:] + body_en
+        return zh + body_zh, en + body_en
 
     def money(self, amount: float) -> str:
         """An amount with its currency, e.g. ``-¥1.20``."""
