@@ -137,8 +137,8 @@ def test_sentences_read_as_written() -> None:
         "扣除成本¥2.10后，预期净值¥4.35。"
     )
     assert en == (
-        "Segment: dormant, churn risk 72%. Give “Come-back voucher” (the highest expected value): bought within 14 days "
-        "+3.1 points, money spent within 14 days +¥12.50; expected to be worth ¥4.35 after ¥2.10 of cost."
+        "Segment: dormant, churn risk 72%. Give “Come-back voucher” (the highest expected value): bought within 14 "
+        "days +3.1 points, money spent within 14 days +¥12.50; expected to be worth ¥4.35 after ¥2.10 of cost."
     )
 
 
