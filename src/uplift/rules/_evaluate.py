@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -13,7 +15,6 @@ from uplift.errors import RuleError, did_you_mean
 from uplift.rules._rule import Rule
 
 _SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMPTZ", "date": "DATE"}
-_PANDAS_TYPES = {"number": "Float64", "text": "string", "flag": "boolean"}
 
 
 def evaluate_rules(rules: Mapping[str, Rule], frame: pd.DataFrame | pa.Table) -> pd.DataFrame:
@@ -41,15 +42,22 @@ def evaluate_rules(rules: Mapping[str, Rule], frame: pd.DataFrame | pa.Table) ->
     if not rules:
         return pd.DataFrame(index=index)
     values = _query(", ".join(f"{rule.sql()} AS {_quoted(name)}" for name, rule in rules.items()), table)
-    columns = {}
-    for name, rule in rules.items():
-        column = values.column(name)
-        columns[name] = (
-            pd.Series(column.to_pandas().to_numpy(), index=index)
-            if rule.kind not in _PANDAS_TYPES
-            else (pd.array(column.to_pylist(), dtype=_PANDAS_TYPES[rule.kind]))
-        )
-    return pd.DataFrame(columns, index=index)
+    return pd.DataFrame({name: _nullable(values.column(name), rule.kind) for name, rule in rules.items()}).set_index(
+        index
+    )
+
+
+def _nullable(column: pa.ChunkedArray, kind: str) -> Any:
+    """A pandas array in which null stays null."""
+    if kind == "flag":
+        mask = column.is_null().to_numpy()
+        return pd.arrays.BooleanArray(column.fill_null(False).to_numpy(), mask)
+    if kind == "number":
+        mask = column.is_null().to_numpy()
+        return pd.arrays.FloatingArray(column.fill_null(0.0).to_numpy(), mask)
+    if kind == "text":
+        return pd.array(column.to_pylist(), dtype="str")
+    return column.to_pandas()
 
 
 def missing_columns(rule: Rule, frame: pd.DataFrame | pa.Table) -> pd.Series:
@@ -75,7 +83,7 @@ def _project(rules: Iterable[Rule], frame: pd.DataFrame | pa.Table) -> pa.Table:
     else:
         rows = frame.num_rows
         arrays = {name: frame.column(name) for name in families}
-    table = pa.table({"__row": pa.array(range(rows), pa.int64())} | arrays)
+    table = pa.table({"__row": pa.array(np.arange(rows))} | arrays)
     casts = [_cast(name, family, table.column(name).type) for name, family in families.items()]
     return _query(", ".join(["__row", *casts]), table)
 

@@ -126,15 +126,16 @@ def segment_of(
     absent = [name for name in ("as_of", *compiled.features) if name not in table.column_names]
     if absent:
         raise InputError(f"segments need the columns {absent}; build them first (segment_features names them)")
-    moments = table.column("as_of").cast(_INSTANT).to_pylist()
-    distinct = sorted(set(moments))
+    instants, which = np.unique(table.column("as_of").cast(_INSTANT).cast(pa.int64()).to_numpy(), return_inverse=True)
+    moments = pa.array(instants).cast(_INSTANT).to_pylist()
     if cuts is None:
-        cuts = value_cuts(engine, distinct, chosen) if engine is not None else _own_cuts(table, moments, chosen)
-    unknown = [moment for moment in distinct if moment not in cuts]
+        if engine is None:
+            return _judge(table, chosen, compiled, _own_cuts(_values(table, compiled), which, chosen)[which])[0]
+        cuts = value_cuts(engine, moments, chosen)
+    unknown = [moment for moment in moments if moment not in cuts]
     if unknown:
         raise InputError(f"no value cut is given for the as-of time {unknown[0]}")
-    row_cuts = np.array([cuts[moment] for moment in moments], dtype=np.float64)
-    return _judge(table, chosen, compiled, row_cuts)[0]
+    return _judge(table, chosen, compiled, np.array([cuts[moment] for moment in moments], dtype=np.float64)[which])[0]
 
 
 def segment_features(thresholds: Thresholds | None = None) -> tuple[str, ...]:
@@ -182,14 +183,15 @@ def _cut(values: np.ndarray, thresholds: Thresholds) -> float:
     return float(positive[top - 1]) if top else math.inf
 
 
-def _own_cuts(table: pa.Table, moments: list[datetime], thresholds: Thresholds) -> dict[datetime, float]:
-    groups = pd.Series(_values(table, Compiled(thresholds))).groupby(pd.Series(moments))
-    if len(groups) > 1 and int(groups.size().min()) < MIN_MEMBERS:
+def _own_cuts(values: np.ndarray, which: np.ndarray, thresholds: Thresholds) -> np.ndarray:
+    """The cut of each as-of time, from the rows that stand at it (``which``: the number of each row's time)."""
+    sizes = np.bincount(which)
+    if len(sizes) > 1 and int(sizes.min()) < MIN_MEMBERS:
         raise InputError(
-            f"the rows stand at {len(groups):,} times, some with fewer than {MIN_MEMBERS} members, too few to say who "
+            f"the rows stand at {len(sizes):,} times, some with fewer than {MIN_MEMBERS} members, too few to say who "
             "is in the top by value; pass engine=, so that all members of the day are asked"
         )
-    return {at: _cut(group.to_numpy(), thresholds) for at, group in groups}
+    return np.array([_cut(values[which == number], thresholds) for number in range(len(sizes))])
 
 
 def _judge(
