@@ -251,7 +251,7 @@ class UpliftSearchCV(BaseEstimator):
                 raise InputError(f"candidate {name!r} could not be fitted: {error}") from error
 
         views = self._views(data, predict, arms)
-        exempt = isinstance(learner, NoEffect)
+        exempt = isinstance(learner, NoEffect) or not views.single.any()  # "no effect" is not moved to the mean
         every = list(range(self.folds))
         offered = data.trial.propensity[:, 1:] > 0
         inner: dict[int, Floats] = {}
@@ -308,11 +308,11 @@ class UpliftSearchCV(BaseEstimator):
     def _refit(self, learner: Any, data: _Data) -> None:
         everybody = np.ones(len(data.fold), dtype=bool)
         fitted = data.fit(learner, everybody)
-        if isinstance(fitted, NoEffect):
+        raw = np.asarray(fitted.predict(data.X), dtype=np.float64)
+        if isinstance(fitted, NoEffect) or not raw.any():
             self._centre = np.zeros(len(data.trial.arms))
             self.best_estimator_ = fitted
             return
-        raw = np.asarray(fitted.predict(data.X), dtype=np.float64)
         self._centre = np.average(raw, axis=0, weights=data.trial.weight)
         shift = self.constant_ - self._centre @ self._shrunk.matrix
         self.best_estimator_ = _shrunk_learner(fitted, self._shrunk.matrix, shift)

@@ -71,13 +71,17 @@ class BudgetCurve(Rendered):
 
 @dataclass(frozen=True)
 class _Path:
-    """Moves in the order in which a growing budget makes them: who, from which arm, to which, at what extra cost."""
+    """Moves in the order in which a growing budget makes them: who, from which arm, to which, at what extra cost.
+
+    ``last`` are the ends of the runs of moves with equal gain per cost, within which any order is as good.
+    """
 
     start: Ints
     row: Ints
     source: Ints
     target: Ints
     extra_cost: Floats
+    last: Ints
 
 
 def multi_arm_qini(
@@ -178,7 +182,9 @@ def _walk(effects: Floats, costs: Floats) -> _Path:
         current = farthest
     row, source, target, slope, extra = (np.concatenate(parts) for parts in zip(*moves, strict=True))
     order = np.argsort(-slope, kind="stable")
-    return _Path(start, row[order], source[order], target[order], extra[order])
+    slope = slope[order]
+    last = np.flatnonzero(np.append(slope[1:] != slope[:-1], True)) if len(slope) else np.empty(0, dtype=np.intp)
+    return _Path(start, row[order], source[order], target[order], extra[order], last)
 
 
 @dataclass(frozen=True)
@@ -226,19 +232,27 @@ def _sums(
     offered = [np.where(trial.propensity[:, arm] > 0, trial.weight, 0.0) for arm in range(k)]
     weights = [*received, *offered, trial.weight]
 
-    full = [np.cumsum(v)[n - 1 :] for v in vectors]  # the start is one step: everybody's cheapest choice
+    ends = np.append(n - 1, n + path.last)  # the start is one step: everybody's cheapest choice
+    full = [np.cumsum(v)[ends] for v in vectors]
     arm_weight, weight = _normalisers(np.array([w.sum() for w in weights]), k)
     whole = _Sums(np.stack(full[:k]), arm_weight, full[k], full[k + 1], weight)
     if draws is None:
         return whole, None
-    n_moves = len(path.row)
-    n_cells = min(CELLS, n_moves) + 1
-    cell = np.concatenate([np.zeros(n, dtype=np.intp), 1 + np.arange(n_moves) * (n_cells - 1) // max(n_moves, 1)])
+    cell, n_cells = _cells(n, path.last)
     drawn = [np.cumsum(draws.sums(cell, n_cells, v, row), axis=1) for v in vectors]
     zero = np.zeros(n, dtype=np.intp)
     totals = np.stack([draws.sums(zero, 1, w, rows)[:, 0] for w in weights], axis=1)
     drawn_arm_weight, drawn_weight = _normalisers(totals, k)
     return whole, _Sums(np.stack(drawn[:k], axis=1), drawn_arm_weight, drawn[k], drawn[k + 1], drawn_weight)
+
+
+def _cells(n: int, last: Ints) -> tuple[Ints, int]:
+    """The cell of each row's start (0) and of each move: runs of equal moves, merged where there are too many."""
+    if len(last) > CELLS:
+        wanted = np.linspace(0, last[-1] + 1, CELLS + 1)[1:]
+        last = last[np.unique(np.clip(np.searchsorted(last + 1, wanted), 0, len(last) - 1))]
+    sizes = np.diff(last, prepend=-1)
+    return np.concatenate([np.zeros(n, dtype=np.intp), np.repeat(1 + np.arange(len(last)), sizes)]), len(last) + 1
 
 
 def _normalisers(totals: Floats, k: int) -> tuple[Floats, Floats]:

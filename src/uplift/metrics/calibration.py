@@ -21,6 +21,7 @@ from uplift.metrics.trial import Comparison, Propensity, compare_with_control, r
 from uplift.results import Rendered
 
 Floats = npt.NDArray[np.float64]
+ROUNDING = 1e-9  # so that sums in another order do not move a group across an edge
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _groups(c: Comparison, gains: Floats, unit: npt.NDArray[np.intp], groups: in
     sizes = np.diff(np.append(first, len(score)))
     below = np.cumsum(weight) - weight
     middle = below[first] + np.add.reduceat(weight, first) / 2
-    bin_of_tie = np.minimum((groups * middle / weight.sum()).astype(np.intp), groups - 1)
+    bin_of_tie = np.minimum((groups * middle / weight.sum() + ROUNDING).astype(np.intp), groups - 1)
     label = np.empty(len(score), dtype=np.intp)
     label[order] = np.repeat(bin_of_tie, sizes)
     z = float(norm.ppf(1 - alpha / 2))

@@ -18,6 +18,7 @@ from uplift.errors import InputError, unknown_name
 from uplift.metrics._draws import Draws, make_draws
 from uplift.metrics._ranking import CELLS
 from uplift.metrics._results import Metric, metric
+from uplift.metrics.calibration import ROUNDING
 from uplift.metrics.trial import raise_all, read_numbers
 from uplift.metrics.value import standard_error
 from uplift.results import Rendered
@@ -251,7 +252,7 @@ def _equal_bins(s: _Sample, bins: int) -> tuple[Ints, int]:
     sizes = np.diff(np.append(first, len(score)))
     tied = np.add.reduceat(weight, first)
     middle = np.cumsum(tied) - tied / 2
-    of_tie = np.minimum((bins * middle / weight.sum()).astype(np.intp), bins - 1)
+    of_tie = np.minimum((bins * middle / weight.sum() + ROUNDING).astype(np.intp), bins - 1)
     _, of_tie = np.unique(of_tie, return_inverse=True)
     label = np.empty(len(score), dtype=np.intp)
     label[order] = np.repeat(of_tie, sizes)

@@ -328,7 +328,7 @@ def compare_with_control(
     minus = np.where(treated, 0.0, trial.weight[row] / p_control[row])
     y = trial.y[row]
     if expected is None:
-        centre = _centre(y, plus, minus, p_arm[row] / pair)
+        centre = _centre(y, plus, minus, float(np.average(p_arm[row] / pair, weights=weight)))
         return Comparison(row, score[row], treated, plus, minus, weight, y - centre, y - centre, np.zeros(len(row)))
     table = read_expected(expected, trial)[row]
     without, given = table[:, 0], table[np.arange(len(row)), target]
@@ -346,9 +346,8 @@ def read_expected(expected: npt.ArrayLike, trial: Trial) -> Floats:
     return table
 
 
-def _centre(y: Floats, plus: Floats, minus: Floats, share: Floats) -> float:
+def _centre(y: Floats, plus: Floats, minus: Floats, p: float) -> float:
     """The constant that leaves the least variance: each arm's mean, weighted by the other arm's share."""
     mean_plus = float(np.dot(plus, y) / plus.sum())
     mean_minus = float(np.dot(minus, y) / minus.sum())
-    p = float(share.mean())
     return (1 - p) * mean_plus + p * mean_minus

@@ -130,14 +130,19 @@ def read_policy(policy: npt.ArrayLike, trial: Trial) -> Floats:
     plain = [label.item() if isinstance(label, np.generic) else label for label in labels]
     if all(label in trial.names for label in plain):
         positions = [trial.position(label) for label in plain]
-    elif all(isinstance(label, int) and not isinstance(label, bool) and 0 <= label < k for label in plain):
+    elif all(_is_position(label, k) for label in plain):
         positions = [int(label) for label in plain]
     else:
-        strange = next(label for label in plain if label not in trial.names)
+        unknown = [label for label in plain if label not in trial.names]
+        strange = next((label for label in unknown if not _is_position(label, k)), unknown[0])
         raise unknown_name("arm in the policy", str(strange), [str(name) for name in trial.names])
     chosen = np.zeros((n, k))
     chosen[np.arange(n), np.asarray(positions, dtype=np.intp)[codes]] = 1.0
     return chosen
+
+
+def _is_position(label: object, k: int) -> bool:
+    return isinstance(label, int) and not isinstance(label, bool) and 0 <= label < k
 
 
 def _position_of(policy: npt.ArrayLike, trial: Trial) -> int:
