@@ -129,7 +129,9 @@ def check_treatment(treatment: Any, n: int, control: Any, problems: list[str]) -
     control = labels[labels.index(plain(control))]
     names = tuple(label for label in _sorted(labels) if label != control)
     if not names:
-        problems.append(f"treatment holds one arm only, {control!r}: an effect needs an arm and a control")
+        problems.append(
+            f"treatment holds one arm only, {control!r} (n_samples = {n}): an effect needs an arm and a control"
+        )
         return None
     order = {label: j for j, label in enumerate((control, *names))}
     return Arms(names, control, np.array([order[label] for label in labels], dtype=np.intp)[codes])

@@ -83,56 +83,60 @@ class LinearDesign:
         return cls(*(tuple(value[name]) for name in ("features", "levels", "centres", "scales")))
 
 
-def fit_logistic(regressors: Floats, target: Floats, weight: Floats) -> tuple[Floats, float]:
-    """Coefficients and intercept of a logistic regression with a slight ridge penalty (C = 1)."""
-    from sklearn.linear_model import LogisticRegression
+def fit_logistic(regressors: Floats, target: Floats, weight: Floats, penalty: float = 1.0) -> tuple[Floats, float]:
+    """Coefficients and intercept of a logistic regression with a ridge penalty of ``penalty / 2 × Σ β²``.
 
-    if not regressors.shape[1]:
-        rate = float(np.average(target, weights=weight))
-        return np.zeros(0), float(np.log(rate / (1 - rate)))
-    model = LogisticRegression(C=1.0, max_iter=1000).fit(regressors, target, sample_weight=weight)
-    return model.coef_[0].astype(np.float64), float(model.intercept_[0])
+    By Newton's method with halved steps where a full one does not help; on one thread's worth of linear algebra, since
+    designs are narrow. ``target`` lies in [0, 1].
+    """
+    from scipy.special import expit
+
+    design = np.column_stack([regressors, np.ones(len(target))])
+    ridge = np.full(design.shape[1], penalty)
+    ridge[-1] = 0.0
+    rate = float(np.average(target, weights=weight))
+    beta = np.zeros(design.shape[1])
+    beta[-1] = np.log(rate / (1 - rate))
+
+    def loss(candidate: Floats) -> float:
+        linear = design @ candidate
+        return float(weight @ (np.logaddexp(0, linear) - target * linear) + ridge @ candidate**2 / 2)
+
+    current = loss(beta)
+    for _ in range(100):
+        p = expit(design @ beta)
+        gradient = design.T @ (weight * (target - p)) - ridge * beta
+        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + np.diag(ridge + 1e-10 * weight.sum())
+        step = np.linalg.solve(hessian, gradient)
+        while (moved := loss(beta + step)) > current and np.abs(step).max() > 1e-12:
+            step = step / 2
+        beta, current = beta + step, moved
+        if np.abs(step).max() < 1e-9:
+            break
+    return beta[:-1], float(beta[-1])
 
 
-def fit_ridge(regressors: Floats, target: Floats, weight: Floats) -> tuple[Floats, float]:
-    """Coefficients and intercept of a linear regression with a slight ridge penalty (α = 1)."""
-    from sklearn.linear_model import Ridge
-
-    if not regressors.shape[1]:
-        return np.zeros(0), float(np.average(target, weights=weight))
-    model = Ridge(alpha=1.0).fit(regressors, target, sample_weight=weight)
-    return np.asarray(model.coef_, dtype=np.float64).ravel(), float(model.intercept_)
+def fit_ridge(regressors: Floats, target: Floats, weight: Floats, penalty: float = 1.0) -> tuple[Floats, float]:
+    """Coefficients and intercept of a linear regression with a ridge penalty of ``penalty × Σ β²``."""
+    centres = np.average(regressors, axis=0, weights=weight) if regressors.shape[1] else np.zeros(0)
+    mean = float(np.average(target, weights=weight))
+    centred = regressors - centres
+    gram = (centred * weight[:, None]).T @ centred + penalty * np.eye(centred.shape[1])
+    beta: Floats = np.linalg.solve(gram, centred.T @ (weight * (target - mean))).astype(np.float64)
+    return beta, mean - float(centres @ beta)
 
 
 def fit_platt(score: Floats, target: Floats, weight: Floats) -> tuple[float, float]:
     """Slope ≥ 0 and intercept that make ``expit(slope × score + intercept)`` a calibrated probability.
 
-    By Newton's method on the logistic likelihood with Platt's (1999) smoothed targets, which keep it finite when the
-    classes separate.
+    Maximum likelihood with Platt's (1999) smoothed targets, which keep it finite when the classes separate.
     """
     positive, negative = float(weight[target > 0].sum()), float(weight[target <= 0].sum())
     smooth = np.where(target > 0, (positive + 1) / (positive + 2), 1 / (negative + 2))
     centre, spread = float(np.average(score, weights=weight)), float(np.std(score)) or 1.0
-    x = (score - centre) / spread
-    slope, intercept = _newton(x, smooth, weight)
+    slopes, intercept = fit_logistic(((score - centre) / spread)[:, None], smooth, weight, penalty=0.0)
+    slope = float(slopes[0])
     if slope < 0:
         rate = float(np.average(smooth, weights=weight))
         slope, intercept = 0.0, float(np.log(rate / (1 - rate)))
     return slope / spread, intercept - slope * centre / spread
-
-
-def _newton(x: Floats, target: Floats, weight: Floats) -> tuple[float, float]:
-    from scipy.special import expit
-
-    rate = float(np.average(target, weights=weight))
-    beta = np.array([0.0, np.log(rate / (1 - rate))])
-    design = np.column_stack([x, np.ones_like(x)])
-    for _ in range(100):
-        p = expit(design @ beta)
-        gradient = design.T @ (weight * (target - p))
-        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-9 * weight.sum() * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        beta = beta + np.clip(step, -5, 5)
-        if np.abs(step).max() < 1e-10:
-            break
-    return float(beta[0]), float(beta[1])

@@ -109,6 +109,7 @@ def estimated_propensity(
 
     from uplift.learners._linear import LinearDesign
 
+    weight = weight / weight.mean()  # the penalty must not depend on the weights' unit
     design = LinearDesign.learn(matrix, categorical)
     regressors = design.transform(matrix)
     count = len(arms.names) + 1

@@ -163,7 +163,7 @@ class Training:
         """
         mine = pair.w == side
         rows, weight = pair.rows[mine], pair.balanced[mine]
-        return self._cached("model", side, rows, weight, lambda: fit(self.matrix[rows], self.y[rows], weight))
+        return self.shared("model", side, rows, weight, lambda: fit(self.matrix[rows], self.y[rows], weight))
 
     def crossfitted_outcome(self, pair: Pair, side: int, fit: Fitter) -> Floats:
         """Mean outcome of every row of the pair under one side, from models of the other folds, ``(m,)``."""
@@ -171,7 +171,7 @@ class Training:
         rows, weight = pair.rows[mine], pair.balanced[mine]
         if side:
             return self._out_of_fold(rows, weight, pair.rows, fit)
-        everyone = self._cached(
+        everyone = self.shared(
             "out of fold", side, rows, weight, lambda: self._out_of_fold(rows, weight, np.arange(len(self.y)), fit)
         )
         return everyone[pair.rows]
@@ -189,7 +189,8 @@ class Training:
             result[chosen] = scorer.values(self.matrix[wanted[chosen]], self.threads)
         return result
 
-    def _cached(self, kind: str, side: int, rows: Ints, weight: Floats, make: Callable[[], T]) -> T:
+    def shared(self, kind: str, side: int, rows: Ints, weight: Floats, make: Callable[[], T]) -> T:
+        """What ``make`` gives; made once for the control (``side`` 0) of all arms with these rows and weights."""
         if side:
             return make()
         digest = hashlib.blake2b(rows.tobytes() + weight.tobytes(), digest_size=16).hexdigest()

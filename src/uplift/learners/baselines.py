@@ -15,6 +15,7 @@ from uplift.learners.base import BaseUpliftLearner
 from uplift.learners.meta import BoostedLearner
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 
 
 class NoEffect(BaseUpliftLearner):
@@ -71,10 +72,15 @@ class LogisticTLearner(BaseUpliftLearner):
 
     def _side(self, training: Training, pair: Pair, side: int) -> Scorer:
         mine = pair.w == side
-        target, weight, folds = pair.y[mine], pair.balanced[mine], training.folds[pair.rows[mine]]
+        rows = pair.rows[mine]
+        weight = pair.balanced[mine] / pair.balanced[mine].mean()  # the penalty must not depend on the weights' unit
+        return training.shared("logistic", side, rows, weight, lambda: self._fit_side(training, rows, weight))
+
+    def _fit_side(self, training: Training, rows: Ints, weight: Floats) -> Scorer:
+        target, folds = training.y[rows], training.folds[rows]
         if target.min() == target.max():
             return ConstantScorer(float(target[0]))
-        matrix = training.matrix[pair.rows[mine]]
+        matrix = training.matrix[rows]
         design = LinearDesign.learn(matrix, training.categorical)
         regressors = design.transform(matrix)
         fit = fit_logistic if training.binary else fit_ridge
