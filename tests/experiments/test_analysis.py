@@ -81,16 +81,36 @@ def test_without_shares_the_sample_ratio_is_not_checked(run):
     }  # fmt: skip
 
 
-def test_families_are_adjusted_as_stated(run):
-    result = run()
+def test_families_are_adjusted_as_stated(run, table):
+    three = table.assign(visits=table["bought"] + np.arange(len(table)) % 3)
+    result = run(three, metrics=["bought", "spend", "visits"])
     whole = [e for e in result.effects if e.segment is None]
-    np.testing.assert_allclose([e.p_adjusted for e in whole], holm([e.p_value for e in whole]))
+    for names in (["bought"], ["spend", "visits"]):
+        own = [e for e in whole if e.metric in names]
+        np.testing.assert_allclose([e.p_adjusted for e in own], holm([e.p_value for e in own]))
     parts = [e for e in result.effects if e.segment is not None]
     np.testing.assert_allclose([e.p_adjusted for e in parts], benjamini_hochberg([e.p_value for e in parts]))
     tests = result.interactions
     np.testing.assert_allclose([t.p_adjusted for t in tests], holm([t.p_value for t in tests]))
-    assert result.families["whole_population"]["size"] == 4
-    assert result.families["segments"]["size"] == 12
+    sizes = {name: family["size"] for name, family in result.families.items()}
+    assert sizes == {"primary": 2, "secondary": 4, "guardrail": 0, "segments": 18, "interactions": 6}
+    assert [metric["role"] for metric in result.metrics] == ["primary", "secondary", "secondary"]
+
+
+def test_the_primary_metric_decides_and_the_others_stand_beside_it(run, table):
+    rng = np.random.default_rng(3)
+    noise = table.assign(visited=(rng.random(len(table)) < 0.4).astype(int))
+    verdict = run(noise, metrics=["visited", "bought"]).verdict
+    assert verdict.status == "no_evidence"
+    assert "Secondary: voucher against control changes bought by" in verdict.en
+    assert "次要指标：voucher" in verdict.zh
+
+
+def test_an_arm_that_pays_for_the_primary_metric_with_another_goal_is_harmful(run, table):
+    paid = table.assign(kept=np.where(table["arm"] == "voucher", 0.5, 1.0) * (1 + np.arange(len(table)) % 2))
+    result = run(paid, metrics=["bought", "kept"])
+    assert result.verdict.status == "harmful"
+    assert "kept" in result.verdict.en
 
 
 def test_covariates_narrow_the_interval_and_raw_stays(run):

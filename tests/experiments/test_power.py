@@ -26,18 +26,27 @@ def test_size_and_effect_are_inverse():
 
 def test_unequal_shares_and_several_arms():
     shares = {"control": 0.2, "a": 0.5, "b": 0.3, "off": 0.0}
-    plan = power(shares, control="control", baseline=0.1, size=10_000)
+    plan = power(shares, control="control", kind="mean", sd=1.0, size=10_000)
     assert [arm.arm for arm in plan.arms] == ["a", "b"]
     assert plan.comparisons == 2
     assert plan.arms[0].smallest_effect < plan.arms[1].smallest_effect
-    one = power({"control": 0.4, "b": 0.6}, control="control", baseline=0.1, size=5_000)  # the same two arms alone
+    alone = {"control": 0.4, "b": 0.6}  # the same two arms by themselves
+    one = power(alone, control="control", kind="mean", sd=1.0, size=5_000)
     z = [norm.ppf(1 - 0.05 / 2 / m) + norm.ppf(0.8) for m in (2, 1)]
     assert plan.arms[1].smallest_effect / one.arms[0].smallest_effect == pytest.approx(z[0] / z[1])
 
 
-def test_a_decrease_needs_as_many_as_an_increase():
+def test_a_rate_has_another_spread_once_it_has_moved():
+    plan = power(HALVES, control="control", baseline=0.1, effect=0.02)
+    z = norm.ppf(0.975) + norm.ppf(0.8)
+    expected = z**2 * (0.1 * 0.9 + 0.12 * 0.88) / 0.02**2
+    assert plan.arms[0].needed_arm == math.ceil(expected)
     up, down = (power(HALVES, control="control", baseline=0.3, effect=effect) for effect in (0.02, -0.02))
-    assert up.needed_total == down.needed_total
+    assert up.needed_total > down.needed_total
+
+
+def test_an_effect_that_a_rate_cannot_reach_is_not_given():
+    assert power(HALVES, control="control", baseline=0.9, size=100).arms[0].smallest_effect is None
 
 
 def test_relative_needs_a_baseline():

@@ -1,7 +1,7 @@
 """Experiments: design, assignment, and an analysis whose every number says how sure it is."""
 
 from uplift.experiments._encoding import Encoded, encode
-from uplift.experiments._inputs import Metric, Missing
+from uplift.experiments._inputs import Metric, Missing, roles
 from uplift.experiments._result import Analysis, Effect, Interaction
 from uplift.experiments._text import Text
 from uplift.experiments.analysis import analyze
@@ -47,6 +47,7 @@ __all__ = [
     "holm",
     "power",
     "robust_critical_value",
+    "roles",
     "sample_ratio",
     "shrink",
     "simulate_power",

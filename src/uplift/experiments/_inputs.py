@@ -66,6 +66,17 @@ class Metric:
         }
 
 
+def roles(metrics: Sequence[Metric]) -> dict[str, Literal["primary", "secondary", "guardrail"]]:
+    """What each metric is for: the first that is not a guardrail decides, the other goals stand beside it."""
+    found: dict[str, Literal["primary", "secondary", "guardrail"]] = {}
+    for metric in metrics:
+        if metric.guardrail:
+            found[metric.name] = "guardrail"
+        else:
+            found[metric.name] = "secondary" if "primary" in found.values() else "primary"
+    return found
+
+
 @dataclass(frozen=True)
 class SegmentColumn:
     """A cut of the members: codes ``(n_rows,)`` into its values."""

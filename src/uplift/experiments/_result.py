@@ -28,7 +28,8 @@ class Effect(Rendered):
     effect, low, high, p_value, se
         Difference adjusted for covariates (Lin 2013, HC2 or CR2); equal to raw where there are none.
     p_adjusted
-        Holm over the whole population's family, Benjamini–Hochberg over all segments.
+        Whole population: Holm over all arms on the primary metric, over all arms and the other goals, and over all arms
+        and guardrails; segments: Benjamini–Hochberg over all of them.
     relative, relative_low, relative_high
         Effect over the control's adjusted mean, by Fieller; None when it cannot be stated as a percentage.
     shrunk, shrunk_low, shrunk_high

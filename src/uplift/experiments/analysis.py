@@ -16,7 +16,7 @@ from uplift.data import fingerprint
 from uplift.errors import DesignError
 from uplift.experiments._cells import WHOLE, Estimates, effects, estimate, interactions
 from uplift.experiments._encoding import labels
-from uplift.experiments._inputs import Metric, Missing, Prepared, prepare
+from uplift.experiments._inputs import Metric, Missing, Prepared, prepare, roles
 from uplift.experiments._result import Analysis, Effect, Interaction
 from uplift.experiments._text import Text
 from uplift.experiments.checks import ALARM, Balance, SampleRatio, balance, sample_ratio, units_by_arm
@@ -67,7 +67,7 @@ def analyze(
     arm, control
         Column of the arms, and the arm that everything is compared with.
     metrics
-        Outcome columns: numbers, or 0 and 1.
+        Outcome columns: numbers, or 0 and 1. The first that is not a guardrail is primary: it decides the verdict.
     covariates
         Columns measured before assignment, which narrow the intervals. Categories and missing values are fine.
     segments
@@ -150,6 +150,7 @@ def analyze(
             )
         )
     verdict = _verdict(prepared, estimates, found, tests, alpha, planned_size, reasons, waiting)
+    role = roles(prepared.metrics)
     used = [arm, *metrics, *covariates, *segments, *groups, *(c for c in (cluster, unit) if c is not None)]
     return Analysis(
         design=_design(prepared, min_cell, alpha, planned_size, cluster, groups),
@@ -163,7 +164,7 @@ def analyze(
             "missing": lost,
             "duplicates": {"members": prepared.duplicates, "checked": unit is not None},
         },
-        metrics=tuple(metric.to_dict() for metric in prepared.metrics),
+        metrics=tuple({**metric.to_dict(), "role": role[metric.name]} for metric in prepared.metrics),
         effects=tuple(found),
         interactions=tuple(tests),
         verdict=verdict,
@@ -257,17 +258,16 @@ def _adjusted(
     prepared: Prepared, found: list[Effect], tests: list[Interaction]
 ) -> tuple[list[Effect], list[Interaction], dict[str, Any]]:
     """Adjusted p-values, and a statement of every family."""
-    guardrails = {metric.name for metric in prepared.metrics if metric.guardrail}
+    role = roles(prepared.metrics)
     done = list(found)
     families: dict[str, Any] = {}
-    chosen = {
-        "whole_population": [i for i, e in enumerate(found) if e.segment_column is None and e.metric not in guardrails],
-        "guardrails": [i for i, e in enumerate(found) if e.segment_column is None and e.metric in guardrails],
-        "segments": [i for i, e in enumerate(found) if e.segment_column is not None],
-    }
+    chosen: dict[str, list[int]] = {"primary": [], "secondary": [], "guardrail": [], "segments": []}
+    for i, effect in enumerate(found):
+        chosen[role[effect.metric] if effect.segment_column is None else "segments"].append(i)
     words = {
-        "whole_population": "every arm against the control on every goal metric, whole population",
-        "guardrails": "every arm against the control on every guardrail metric, whole population",
+        "primary": "every arm against the control on the primary metric (the first goal), whole population",
+        "secondary": "every arm against the control on the other goals, whole population",
+        "guardrail": "every arm against the control on the guardrails, whole population",
         "segments": "every arm, metric and segment shown",
         "interactions": "every arm, metric and segment column",
     }
@@ -301,6 +301,7 @@ def _verdict(
     early: list[Text],
 ) -> Verdict:
     metrics = {metric.name: metric for metric in prepared.metrics}
+    role = roles(prepared.metrics)
     size = len(prepared.arm)
     ahead = planned_size is not None and size < planned_size
     whole = [effect for effect in found if effect.segment_column is None]
@@ -311,8 +312,8 @@ def _verdict(
             certain = abs(effect.effect) > anytime_half_width(effect.se, size, planned_size, alpha / len(whole))
         findings.append(
             Finding(
-                effect.arm, metrics[effect.metric], effect.effect, effect.low, effect.high, effect.p_adjusted,
-                effect.relative, certain,
+                effect.arm, metrics[effect.metric], role[effect.metric], effect.effect, effect.low, effect.high,
+                effect.p_adjusted, effect.relative, certain,
             )
         )  # fmt: skip
     differing = [
@@ -332,9 +333,9 @@ def _verdict(
 
 
 def _winner(prepared: Prepared, estimates: Estimates, findings: list[Finding], alpha: float) -> Winner | None:
-    """The best arm on the first metric that decides; clear only if it beats every other arm (two-sided, each)."""
+    """The best arm on the primary metric; clear only if it beats every other arm (two-sided, each)."""
     harmed = {f.arm for f in findings if f.worse}
-    better = [f for f in findings if f.better and not f.metric.guardrail and f.arm not in harmed]
+    better = [f for f in findings if f.better and f.role == "primary" and f.arm not in harmed]
     if not better or len(prepared.arms) < 3:
         return None
     metric = better[0].metric

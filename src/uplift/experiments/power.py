@@ -27,7 +27,8 @@ class ArmPower(Rendered):
     n_control, n_arm
         Members at the size asked for; None when no size was given.
     smallest_effect
-        Smallest true effect seen with the power asked for, in the metric's unit (rates as shares).
+        Smallest true effect seen with the power asked for, in the metric's unit (rates as shares: an increase); None
+        when a rate cannot rise that far.
     smallest_relative
         The same over the baseline; None without one.
     needed_total, needed_control, needed_arm
@@ -111,6 +112,9 @@ def power(
 
     ``effect = (z₁₋α/₂ + z_power) · σ · √((1 − ρ²)(1/n₁ + 1/n₀)) · √deff``
 
+    A rate has another spread once it has moved, so for rates each arm enters with its own σ: that of the baseline for
+    the control, that of baseline plus effect for the arm.
+
     Parameters
     ----------
     shares
@@ -145,25 +149,33 @@ def power(
     --------
     >>> plan = power({"control": 0.5, "gift": 0.5}, control="control", baseline=0.10, effect=0.02)
     >>> plan.arms[0].needed_arm
-    3532
+    3839
     """
     _check(shares, control, baseline, sd, kind, size, effect, alpha, power, rho2, deff, comparisons)
     if sd is None:
-        sd = math.sqrt((baseline or 0.0) * (1 - (baseline or 0.0)))
+        sd = _rate_sd(baseline or 0.0)
     treated = [arm for arm, share in shares.items() if arm != control and share > 0]
     family = comparisons or len(treated)
     z = float(ndtri(1 - alpha / family / 2) + ndtri(power))
-    spread = z * sd * math.sqrt((1 - rho2) * deff)
+    factor = z * math.sqrt((1 - rho2) * deff)
+
+    def spread(arm: str, moved: float) -> float:
+        """Standard error of the difference, times √members in all, when the arm moves the metric by so much."""
+        other = sd if kind == "mean" or baseline is None else _rate_sd(baseline + moved)
+        return math.sqrt(other**2 / shares[arm] + sd**2 / shares[control])
+
     rows = []
     for arm in treated:
         row: dict[str, Any] = {"arm": arm, "share": shares[arm]}
-        inverse = 1 / shares[arm] + 1 / shares[control]
         if size is not None:
-            smallest = spread * math.sqrt(inverse / size)
+            smallest = 0.0
+            for _ in range(60):  # a contraction: the spread of a rate moves far less than the rate
+                smallest = factor * spread(arm, smallest) / math.sqrt(size)
             row.update(n_control=round(size * shares[control]), n_arm=round(size * shares[arm]))
-            row.update(smallest_effect=smallest, smallest_relative=smallest / baseline if baseline else None)
+            if kind == "mean" or baseline is None or baseline + smallest < 1:  # else no effect is large enough
+                row.update(smallest_effect=smallest, smallest_relative=smallest / baseline if baseline else None)
         if effect is not None:
-            total = inverse * (spread / effect) ** 2
+            total = (factor * spread(arm, effect) / effect) ** 2
             if total > MOST_MEMBERS:
                 raise DesignError(f"an effect of {effect:g} would need more than {MOST_MEMBERS:,} members")
             row.update(needed_control=math.ceil(total * shares[control] - 1e-9))
@@ -172,6 +184,10 @@ def power(
     return Power(
         tuple(rows), control, dict(shares), alpha, power, family, sd, baseline, kind, rho2, deff, size, effect
     )  # fmt: skip
+
+
+def _rate_sd(rate: float) -> float:
+    return math.sqrt(max(rate * (1 - rate), 0.0))
 
 
 def _check(

@@ -11,6 +11,7 @@ from uplift.experiments._text import Text
 from uplift.results import Rendered
 
 Status = Literal["effective", "harmful", "no_evidence", "too_early", "invalid"]
+TOO_FEW = Text("人数或转化太少，无法给出数字", "too few members or conversions to show numbers")
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,10 @@ class Verdict(Rendered):
     Attributes
     ----------
     status
-        ``effective``: at least one arm improves a goal and harms nothing · ``harmful``: none does, and at least one
-        arm does harm · ``no_evidence`` · ``too_early``: fewer members, days or buyers than it takes to say ·
-        ``invalid``: the numbers cannot be trusted, and the sentence says why.
+        ``effective``: at least one arm improves the primary metric and harms nothing · ``harmful``: none does, and an
+        arm harms the primary metric or a guardrail, or pays for the primary metric with another goal ·
+        ``no_evidence`` · ``too_early``: fewer members, days or buyers than it takes to say · ``invalid``: the numbers
+        cannot be trusted, and the sentence says why.
     zh, en
         The sentences.
     """
@@ -38,6 +40,7 @@ class Finding:
 
     arm: str
     metric: Metric
+    role: Literal["primary", "secondary", "guardrail"]
     effect: float | None
     low: float | None
     high: float | None
@@ -88,7 +91,7 @@ def decide(
     invalid, early
         Reasons for which nothing can be said at all, or not yet.
     winner
-        Best arm on the first metric that decides, where there are several.
+        Best arm on the primary metric, where there are several.
     differing
         (arm, metric, segment column) whose effect differs between segments for certain.
     """
@@ -101,13 +104,20 @@ def decide(
     level = f"{100 * (1 - alpha):g}%"
     worse = [f for f in findings if f.worse]
     harmed = {f.arm for f in worse}
-    better = [f for f in findings if f.better and not f.metric.guardrail and f.arm not in harmed]
+    improved = [f for f in findings if f.better and f.role == "primary"]
+    better = [f for f in improved if f.arm not in harmed]
     if better:
         return _effective(better, worse, control, level, winner, differing)
-    if worse:
-        zh, en = _sentences(worse, control, level)
+    # a secondary goal alone proves no harm: it counts where the primary metric has moved
+    harm = [f for f in worse if f.role != "secondary" or f.arm in {g.arm for g in improved}]
+    if harm:
+        zh, en = _sentences(harm[:3], control, level)
         return Verdict("harmful", f"有害：{zh}", f"Harmful: {en}")
-    shown = [f for f in findings if f.effect is not None and f.low is not None and not f.metric.guardrail]
+    shown = [f for f in findings if f.effect is not None and f.low is not None and f.role == "primary"]
+    aside = [f for f in findings if (f.better or f.worse) and f.role == "secondary"]
+    aside_zh, aside_en = _sentences(aside[:3], control, level)
+    if aside:
+        aside_zh, aside_en = f"次要指标：{aside_zh}", f" Secondary: {aside_en}"
     if early or not shown:
         reasons = list(early) or [
             Text("人数或转化太少，无法给出数字", "too few members or conversions to show numbers")
@@ -115,12 +125,16 @@ def decide(
         zh, en = _sentences(shown[:1], control, level)
         return Verdict(
             "too_early",
-            "为时过早：" + "；".join(reason.zh for reason in reasons) + "。" + (f"目前：{zh}" if shown else ""),
-            "Too early: " + "; ".join(reason.en for reason in reasons) + "." + (f" So far: {en}" if shown else ""),
+            "为时过早：" + "；".join(r.zh for r in reasons) + "。" + (f"目前：{zh}" if shown else "") + aside_zh,
+            "Too early: " + "; ".join(r.en for r in reasons) + "." + (f" So far: {en}" if shown else "") + aside_en,
         )
     strongest = min(shown, key=lambda f: f.p_adjusted if f.p_adjusted is not None else 2.0)
     zh, en = _sentences([strongest], control, level)
-    return Verdict("no_evidence", f"没有证据表明有效。最接近的：{zh}", f"No evidence of an effect. The nearest: {en}")
+    return Verdict(
+        "no_evidence",
+        f"没有证据表明有效。最接近的：{zh}{aside_zh}",
+        f"No evidence of an effect. The nearest: {en}{aside_en}",
+    )
 
 
 def _effective(
@@ -132,14 +146,11 @@ def _effective(
     differing: Sequence[tuple[str, str, str]],
 ) -> Verdict:
     first = better[0].metric
-    leading = sorted(
-        (f for f in better if f.metric == first), key=lambda f: -abs(f.effect if f.effect is not None else 0.0)
-    )
+    leading = sorted(better, key=lambda f: -abs(f.effect if f.effect is not None else 0.0))
     zh, en = _sentences(leading[:3], control, level)
-    more = len({f.arm for f in better})
-    if more > len(leading[:3]):
-        zh += f"共有 {more} 个方案有效。"
-        en += f" In all, {more} arms are effective."
+    if len(leading) > 3:
+        zh += f"共有 {len(leading)} 个方案有效。"
+        en += f" In all, {len(leading)} arms are effective."
     if winner is not None:
         lead = amount(winner.lead, first)
         if winner.clear:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uplift.config import Workspace
-from uplift.data import TABLES, Engine, fingerprint, write_parquet_atomic
+from uplift.data import TABLES, Engine, as_arrow, fingerprint, write_parquet_atomic
 from uplift.errors import ConfigError, DesignError, GateError
 from uplift.experiments import Assignment, assign
 from uplift.features import parse_as_of, to_frame
@@ -115,7 +115,7 @@ def assign_members(
     out = holdout(frame["member_id"], workspace.config.holdout)
     assignment = assign(frame, spec, assigned_at=moment, excluded=out, min_cell=workspace.config.min_cell)
     _gate(assignment)
-    table = pa.Table.from_pandas(assignment.table, preserve_index=False).cast(_schema())
+    table = as_arrow(assignment.table).cast(_schema())
     path = assigned_file(workspace, spec)
     unchanged = path.is_file()
     if unchanged and fingerprint(pq.read_table(path)) != fingerprint(table):

@@ -15,11 +15,13 @@ from uplift.data import Engine
 from uplift.errors import DesignError
 from uplift.experiments import (
     ArmPower,
+    Metric,
     Power,
     SimulatedPower,
     encode,
     explained_variance,
     power,
+    roles,
     simulate_power,
 )
 from uplift.features import OUTCOMES, observed_until, outcomes, parse_as_of, to_frame
@@ -69,20 +71,19 @@ class Powered(Rendered):
             "basis": {name: dict(basis) for name, basis in self.basis.items()},
             "alpha": plan.alpha,
             "power": plan.power,
-            "comparisons": plan.comparisons,
+            "comparisons": {name: chosen.comparisons for name, chosen in self.plans.items()},
         }
 
     def to_text(self) -> str:
         """For a person at the prompt."""
         plan = next(iter(self.plans.values()))
-        lines = [
-            f"Power {plan.power:.0%}, error {plan.alpha:.0%} for the family of {plan.comparisons} comparison(s).", ""
-        ]  # fmt: skip
+        lines = [f"Power {plan.power:.0%}, error {plan.alpha:.0%} for each family of comparisons.", ""]
         for name, chosen in self.plans.items():
             basis = self.basis[name]
             level = "" if chosen.baseline is None else f"level {chosen.baseline:.4g}, "
             lines.append(
-                f"{name} ({self.unit[name]}): {level}sd {chosen.sd:.4g}, ρ² {chosen.rho2:.3f}; {basis['text']}"
+                f"{name} ({self.unit[name]}): {level}sd {chosen.sd:.4g}, ρ² {chosen.rho2:.3f}; {basis['text']}; "
+                f"{chosen.comparisons} comparison(s) in the family"
             )
             for row in chosen.arms:
                 lines.append("  " + _arm_line(row, self._simulated(name, row.arm)))
@@ -179,6 +180,8 @@ def power_from_workspace(
         frame = to_frame(build_columns(engine, members, columns), columns)
     matrix = encode(frame, columns, workspace.config.min_cell).matrix
     asked = size or spec.planned_size or members.num_rows
+    role = roles([Metric(m.name, m.kind, guardrail=m.guardrail) for m in spec.metrics])
+    treated = sum(arm.share > 0 for arm in spec.arms if arm.name != spec.control)
     plans: dict[str, Power] = {}
     simulated: dict[str, SimulatedPower] = {}
     basis: dict[str, dict[str, Any]] = {}
@@ -201,8 +204,7 @@ def power_from_workspace(
         plans[metric.name] = power(
             spec.shares, control=spec.control, kind=metric.kind, baseline=float(values.mean()),
             sd=float(values.std(ddof=1)), size=asked, effect=effect, alpha=spec.alpha, power=chance, rho2=rho2,
-            comparisons=sum(a.share > 0 for a in spec.arms if a.name != spec.control)
-            * sum(not m.guardrail for m in spec.metrics),
+            comparisons=treated * sum(role[other.name] == role[metric.name] for other in spec.metrics),
         )  # fmt: skip
         basis[metric.name] = {
             "as_of": moment.isoformat(), "members": len(values), "window_days": metric.window_days,

@@ -1,0 +1,118 @@
+"""The e-mail test of 64,000 customers, from the original file, from a workspace, and against statsmodels."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from click.testing import CliRunner
+
+from uplift.cli import main
+from uplift.experiments import analyze
+
+SHARES = {"No E-Mail": 1 / 3, "Mens E-Mail": 1 / 3, "Womens E-Mail": 1 / 3}
+# visit in points, spend in dollars, without covariates
+KNOWN = {
+    ("Mens E-Mail", "visit"): 0.0766, ("Womens E-Mail", "visit"): 0.0452,
+    ("Mens E-Mail", "spend"): 0.770, ("Womens E-Mail", "spend"): 0.424,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def csv(real_data):
+    path = real_data / "hillstrom" / "hillstrom.csv"
+    if not path.is_file():
+        pytest.skip(f"{path} is absent")
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(csv):
+    return pd.read_csv(csv)
+
+
+def check(result):
+    assert {arm: v["n"] for arm, v in result["design"]["arms"].items()} == {
+        "No E-Mail": 21306, "Mens E-Mail": 21307, "Womens E-Mail": 21387,
+    }  # fmt: skip
+    assert result["checks"]["srm"]["passed"] is True
+    assert result["checks"]["balance_test"]["passed"] is True
+    assert result["verdict"]["status"] == "effective"
+    assert "The best is Mens E-Mail" in result["verdict"]["en"]
+    whole = {(e["arm"], e["metric"]): e for e in result["effects"] if e["segment"] is None}
+    for key, expected in KNOWN.items():
+        assert whole[key]["raw"] == pytest.approx(expected, abs=6e-4)
+        assert whole[key]["effect"] == pytest.approx(expected, abs=2e-3)
+        assert whole[key]["low"] < expected < whole[key]["high"]
+        assert whole[key]["p_adjusted"] < 0.01
+    return whole
+
+
+def test_flat_form_on_the_original_file(csv, tmp_path):
+    arguments = ["experiment", "analyze", "--data", csv, "--arm", "segment", "--control", "No E-Mail"]
+    arguments += ["--metric", "visit", "--metric", "spend"]
+    for arm in SHARES:
+        arguments += ["--share", f"{arm}=1/3"]
+    arguments += ["--covariate", "recency", "--covariate", "history", "--segment", "channel", "--out", tmp_path / "out"]
+    done = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    check(result)
+    segments = {e["segment"] for e in result["effects"] if e["segment_column"] == "channel"}
+    assert segments == {"Phone", "Web", "Multichannel"}
+    assert len(result["interactions"]) == 4
+    for language in ("zh", "en"):
+        assert "Mens E-Mail" in (tmp_path / "out" / f"report.{language}.html").read_text(encoding="utf-8")
+
+
+def test_workspace_form(csv, tmp_path):
+    assert CliRunner().invoke(main, ["import", "hillstrom", str(csv), "--out", str(tmp_path / "w")]).exit_code == 0
+    done = CliRunner().invoke(main, ["experiment", "analyze", "hillstrom", "-C", str(tmp_path / "w")])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "w" / "reports" / "experiments" / "hillstrom" / "result.json").read_text())
+    whole = check(result)
+    assert whole["Mens E-Mail", "conversion"]["raw"] == pytest.approx(0.01253 - 0.00573, abs=2e-5)
+    assert next(m for m in result["metrics"] if m["name"] == "spend")["currency"] == "USD"
+
+
+def test_agrees_with_statsmodels_to_six_digits(table):
+    result = analyze(
+        table, arm="segment", control="No E-Mail", metrics=["visit", "spend"],
+        covariates=["recency", "history", "newbie"], weights=SHARES,
+    )  # fmt: skip
+    x = table[["recency", "history", "newbie"]].to_numpy(float)
+    x = x - x.mean(axis=0)
+    arms = np.column_stack([(table["segment"] == arm).to_numpy(float) for arm in list(SHARES)[1:]])
+    design = np.column_stack([arms, x, *(x * arm[:, None] for arm in arms.T)])
+    for metric in ("visit", "spend"):
+        fit = sm.OLS(table[metric].to_numpy(float), sm.add_constant(design)).fit(cov_type="HC2")
+        for place, arm in enumerate(list(SHARES)[1:], start=1):
+            effect = next(e for e in result.effects if (e.arm, e.metric) == (arm, metric))
+            assert effect.effect == pytest.approx(fit.params[place], rel=1e-6)
+            assert effect.se == pytest.approx(fit.bse[place], rel=1e-6)
+            low, high = fit.conf_int()[place]
+            assert (effect.low, effect.high) == pytest.approx((low, high), rel=1e-4)  # Welch's t against the normal
+
+
+def test_no_percentages_where_spend_is_not_clearly_above_zero(table):
+    rare = table[table["segment"] != "Womens E-Mail"].groupby("segment").head(600)
+    effect = analyze(rare, arm="segment", control="No E-Mail", metrics=["spend"], min_cell=5).effects[0]
+    assert effect.relative is None or effect.relative_low > -1
+
+
+def test_permuted_labels_leave_nothing(table):
+    rng = np.random.default_rng(0)
+    bands = table.assign(band=pd.cut(table["recency"], [0, 3, 6, 9, 12]).astype(str))
+    discoveries = 0
+    for _ in range(8):
+        mixed = bands.assign(segment=rng.permutation(bands["segment"]))
+        result = analyze(
+            mixed, arm="segment", control="No E-Mail", metrics=["visit", "spend"], weights=SHARES,
+            segments=["channel", "band", "newbie"],
+        )  # fmt: skip
+        p = [t.p_adjusted for t in result.interactions]
+        p += [e.p_adjusted for e in result.effects if e.p_adjusted is not None]
+        discoveries += min(p) < 0.05
+    # four families, each held to 5 %: 8 permutations give at most 1.6 on average
+    assert discoveries <= 5
