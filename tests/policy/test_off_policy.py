@@ -116,3 +116,10 @@ def test_bad_input_is_refused_in_words(change, arguments, words: str) -> None:
 def test_no_rows() -> None:
     with pytest.raises(InputError, match="no rows"):
         off_policy_value([], pd.DataFrame({"offer_id": [], "propensity": [], "reward": []}))
+
+
+def test_one_member_has_a_value_but_no_standard_error() -> None:
+    frame = pd.DataFrame({"member_id": ["m"] * 2, "offer_id": ["a", None], "propensity": 0.5, "reward": [3.0, 0.0]})
+    found = off_policy_value(["a", "a"], frame)
+    assert (found.value, found.se, found.low, found.high) == (3.0, None, None, None)
+    assert "3" in repr(found)

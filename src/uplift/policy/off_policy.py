@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from uplift.errors import InputError, did_you_mean, unknown_name
+from uplift.metrics.value import standard_error
 from uplift.policy._problem import FloatArray, IntArray
 from uplift.results import Rendered
 
@@ -28,7 +29,7 @@ class OffPolicyValue(Rendered):
     Attributes
     ----------
     value, se, low, high
-        In the reward's unit; None when the estimate is refused.
+        In the reward's unit; None when the estimate is refused. One cluster alone has no standard error.
     refused
         Why no number is given; None when one is.
     method
@@ -51,12 +52,13 @@ class OffPolicyValue(Rendered):
     clusters: int
     effective: float
     mean_weight: float
-    mean_weight_se: float
+    mean_weight_se: float | None
 
     def __repr__(self) -> str:
         if self.value is None:
             return f"OffPolicyValue(refused: {self.refused})"
-        return f"OffPolicyValue({self.value:.6g} ± {self.se:.3g}, {self.method}, effective {self.effective:.0%})"
+        se = "" if self.se is None else f" ± {self.se:.3g}"
+        return f"OffPolicyValue({self.value:.6g}{se}, {self.method}, effective {self.effective:.0%})"
 
 
 def off_policy_value(
@@ -128,7 +130,7 @@ def off_policy_value(
     wants = _wants(policy, logged_arm)
     weight = wants.of_logged / p
     mean_weight = float(weight.mean())
-    weight_se = _se(weight - mean_weight, groups, n_groups)
+    weight_se = _se(weight - mean_weight, groups)
     effective = float(weight.sum() ** 2 / (weight @ weight) / len(weight)) if weight.any() else 0.0
     refused = _refusal(effective, min_effective, mean_weight, weight_se)
     value, influence = 0.0, np.zeros(len(y))
@@ -146,11 +148,10 @@ def off_policy_value(
         return OffPolicyValue(
             None, None, None, None, refused, method, len(y), n_groups, effective, mean_weight, weight_se
         )
-    se = _se(influence, groups, n_groups)
-    half = float(norm.ppf(1 - alpha / 2)) * se
-    return OffPolicyValue(
-        value, se, value - half, value + half, None, method, len(y), n_groups, effective, mean_weight, weight_se
-    )
+    se = _se(influence, groups)
+    half = None if se is None else float(norm.ppf(1 - alpha / 2)) * se
+    low, high = (None, None) if half is None else (value - half, value + half)
+    return OffPolicyValue(value, se, low, high, None, method, len(y), n_groups, effective, mean_weight, weight_se)
 
 
 @dataclass(frozen=True)
@@ -237,21 +238,18 @@ def _mean(scores: FloatArray) -> tuple[float, FloatArray]:
     return value, scores - value
 
 
-def _se(influence: FloatArray, groups: IntArray, n_groups: int) -> float:
-    """Of a mean over rows, with rows of a cluster added up first."""
-    if n_groups < 2:
-        return float("nan")
-    sums = np.bincount(groups, weights=influence, minlength=n_groups)
-    return float(np.sqrt(n_groups / (n_groups - 1) * (sums @ sums)) / len(influence))
+def _se(influence: FloatArray, groups: IntArray) -> float | None:
+    """Of a mean over rows, with rows of a cluster added up first; None for a single cluster."""
+    return standard_error(influence, np.ones(len(influence)), groups)
 
 
-def _refusal(effective: float, needed: float, mean_weight: float, weight_se: float) -> str | None:
+def _refusal(effective: float, needed: float, mean_weight: float, weight_se: float | None) -> str | None:
     if effective < needed:
         return (
             f"the policy agrees too rarely with what was logged: the effective sample size is {effective:.1%} of the "
             f"rows, {needed:.0%} is needed; log more exploration, or evaluate a policy nearer to the logged one"
         )
-    if abs(mean_weight - 1) > 4 * weight_se + 1e-9:
+    if weight_se is not None and abs(mean_weight - 1) > 4 * weight_se + 1e-9:
         return (
             f"the weights' mean is {mean_weight:.3f} ± {weight_se:.3f} where 1 is expected: the policy wants arms that "
             "were not on offer, held-out rows are among the logged, or the logged probabilities are wrong"
