@@ -347,6 +347,27 @@ def test_arms_that_are_numbers(table):
     assert result.effects[0].arm == "1"
 
 
+def test_every_kind_of_column(table):
+    kinds = table.assign(
+        arm=pd.Categorical(table["arm"], categories=["voucher", "gift", "control", "unused"]),
+        bought=table["bought"].astype("boolean"),
+        city=table["city"].astype("category"),
+        band=pd.cut(table["past"], [0, 10, 30, 1e9]),
+        regular=table["past"] > 20,
+        group=pd.array(table.index % 5, dtype="Int64"),
+        mixed=pd.Series([1, "x"] * (len(table) // 2), dtype=object),
+    )
+    columns = ["band", "regular", "group", "city", "mixed"]
+    result = analyze(kinds, arm="arm", control="control", metrics=["bought"], covariates=columns, segments=columns)
+    plain = analyze(table, arm="arm", control="control", metrics=["bought"])
+    assert [e.raw for e in result.effects if e.segment is None] == [e.raw for e in plain.effects]
+    values = {cut["column"]: cut["values"] for cut in result.design["segments"]}
+    assert values["regular"] == ["false", "true"]
+    assert values["band"][0] == "(0.0, 10.0]"
+    assert values["group"] == ["0", "1", "2", "3", "4"]
+    assert values["mixed"] == ["1", "x"]
+
+
 def test_shows_itself(run):
     assert "voucher" in run()._repr_html_()
     assert "effect" in run().to_markdown()

@@ -151,7 +151,7 @@ def prepare(
     for name in dict.fromkeys([*covariates, *segments, *strata]):
         if pd.api.types.is_datetime64_any_dtype(df[name].dtype):
             problems.append(f"column {name!r} holds times → give a number, such as days before assignment, or a band")
-    cuts = tuple(_segment(df[name], name, problems, notes) for name in segments)
+    cuts = tuple(segment_column(df[name], name, problems, notes) for name in segments)
     clusters, duplicates = _units(df, unit, cluster, codes, problems)
     if problems:
         raise DesignError(_listed(problems))
@@ -373,7 +373,7 @@ def _metric(
     return metric
 
 
-def _segment(values: pd.Series, name: str, problems: list[str], notes: list[Text]) -> SegmentColumn:
+def segment_column(values: pd.Series, name: str, problems: list[str], notes: list[Text]) -> SegmentColumn:
     """Codes by value; a number with many values is cut into quarters, which neither arms nor outcomes can bend."""
     if is_number(values) and not pd.api.types.is_bool_dtype(values.dtype) and values.nunique() > BAND_ABOVE:
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -186,8 +186,15 @@ def _specs(given: Mapping[str, MetricSpec | Metric] | Sequence[MetricSpec] | Non
 
 
 def _digest(used: pd.DataFrame) -> str:
-    mixed = [name for name in used.columns if used[name].dtype == object]
+    mixed = [name for name in used.columns if not _storable(used[name].dtype)]
     return fingerprint(used.assign(**{name: labels(used[name]) for name in mixed}) if mixed else used)
+
+
+def _storable(dtype: Any) -> bool:
+    """Whether Arrow has a type for the column; others (mixed objects, intervals) are digested as text."""
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _storable(dtype.categories.dtype)
+    return not (pd.api.types.is_object_dtype(dtype) or isinstance(dtype, pd.IntervalDtype))
 
 
 def _sample_ratio(prepared: Prepared) -> SampleRatio:

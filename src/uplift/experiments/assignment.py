@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from uplift.config import ExperimentSpec
 from uplift.errors import DesignError, did_you_mean
-from uplift.experiments._encoding import encode, labels
+from uplift.experiments._encoding import encode
+from uplift.experiments._inputs import segment_column
 from uplift.experiments.checks import Balance, SampleRatio, balance, sample_ratio
 from uplift.results import Rendered
 
@@ -91,9 +92,9 @@ def assign(
     """Assign members to the arms of an experiment, deterministically.
 
     Without strata a member's arm depends on nothing but their id, the experiment's id, version and salt, so members
-    who join later can be assigned later. With strata, members are ordered by their hash within each stratum and arms
-    are dealt out systematically from a hashed starting point: arm sizes in every stratum are within one of their
-    share, and every member's chance is exactly the share.
+    who join later can be assigned later. With strata (numbers of many values enter by their quarters), members are
+    ordered by their hash within each stratum and arms are dealt out systematically from a hashed starting point: arm
+    sizes in every stratum are within one of their share, and every member's chance is exactly the share.
 
     Parameters
     ----------
@@ -184,15 +185,25 @@ def _places(members: pd.DataFrame, strata: Sequence[str], salt: str) -> NDArray[
     place = hash_uniform(members["member_id"], salt)
     if not strata:
         return place
-    stratum = labels(members[strata[0]])
-    for name in strata[1:]:
-        stratum = stratum + "\0" + labels(members[name])
+    stratum = _strata(members, strata)
     groups = pd.Series(place).groupby(stratum.to_numpy(), sort=True)
     rank = groups.rank(method="first").to_numpy() - 1
     size = groups.transform("size").to_numpy()
     keys = sorted(set(stratum))
     start = pd.Series(hash_uniform(keys, salt + "\0start"), index=keys)
     return np.asarray((rank + stratum.map(start).to_numpy(dtype=np.float64)) / size, dtype=np.float64)
+
+
+def _strata(members: pd.DataFrame, strata: Sequence[str]) -> pd.Series:
+    """The stratum of every member, as text; numbers with many values enter as their quarters."""
+    problems: list[str] = []
+    text = pd.Series("", index=members.index, dtype=object)
+    for name in strata:
+        cut = segment_column(members[name], name, problems, [])
+        text = text + "\0" + np.array(cut.values, dtype=object)[cut.codes]
+    if problems:
+        raise DesignError("; ".join(problems))
+    return text
 
 
 def _last(shares: NDArray[np.float64]) -> int:
