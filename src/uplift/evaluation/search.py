@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -85,6 +86,8 @@ class UpliftSearchCV(BaseEstimator):
         Draws for the ranking metrics of the leaderboard.
     random_state, n_jobs
         Seed; threads of the boosters.
+    processes
+        Candidates judged side by side, each in a process of its own with ``n_jobs`` threads; the result is the same.
 
     Attributes
     ----------
@@ -133,6 +136,7 @@ class UpliftSearchCV(BaseEstimator):
         n_bootstrap: int = 100,
         random_state: int | None = 0,
         n_jobs: int = 1,
+        processes: int = 1,
     ) -> None:
         self.candidates = candidates
         self.folds = folds
@@ -144,6 +148,7 @@ class UpliftSearchCV(BaseEstimator):
         self.n_bootstrap = n_bootstrap
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.processes = processes
 
     def fit(
         self,
@@ -190,7 +195,9 @@ class UpliftSearchCV(BaseEstimator):
             scores.effects,
             {f: score_rows(trial, table, fold, clusters).effects for f, table in expected.outer.items()},
         )
-        judged = [self._judge(name, learner, data, gamma) for name, learner in learners.items()]
+        judged = Parallel(n_jobs=self.processes)(
+            delayed(self._judge)(name, learner, data, gamma) for name, learner in learners.items()
+        )
         self._choose(judged, scores, gamma, data)
         self._refit(learners[self.best_name_], data)
         self.arms_, self.control_ = trial.arms, trial.control

@@ -12,7 +12,7 @@ from uplift.metrics._draws import Draws
 from uplift.metrics.trial import Comparison
 
 Floats = npt.NDArray[np.float64]
-CELLS = 512
+CELLS = 256
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,136 @@
+"""Gains of policies, and gates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from uplift.data.simulator.worlds import make_world
+from uplift.errors import InputError
+from uplift.evaluation import aipw_scores, best_arm, churn_gate, gate, policy_gain, uplift_gate
+from uplift.metrics import churn_metrics
+
+
+@pytest.fixture(scope="module")
+def world():
+    return make_world(20_000, outcome="continuous", propensity={"control": 0.5, "a": 0.3, "b": 0.2}, random_state=1)
+
+
+@pytest.fixture(scope="module")
+def scores(world, quick):
+    return aipw_scores(world.X, world.y, world.treatment, world.propensity, outcome_model=quick.LeastSquares(), folds=2)
+
+
+def test_gains_follow_the_truth(world, scores):
+    result = policy_gain(scores, world.effects)
+    nobody = world.baseline.mean()
+    single = world.value(result.single == "b")
+    assert abs(result.gain - (world.value(world.oracle) - nobody)) < 4 * result.gain.se
+    assert abs(result.single_gain - (single - nobody)) < 4 * result.single_gain.se
+    assert abs(result.over_single - (world.value(world.oracle) - single)) < 4 * result.over_single.se
+    assert result.gain - result.single_gain == pytest.approx(result.over_single)
+    assert result.over_single.se < np.hypot(result.gain.se, result.single_gain.se)
+    assert result.promised == pytest.approx(np.maximum(world.effects.max(axis=1), 0).mean())
+    assert sum(result.shares.values()) == pytest.approx(1)
+    assert result.n == 20_000
+    assert len(result.to_pandas()) == 3
+
+
+def test_forms_of_a_policy_agree(world, scores):
+    position = world.oracle + 1
+    names = np.array(["control", "a", "b"])[position]
+    values = [
+        policy_gain(scores, world.effects).gain.value,
+        policy_gain(scores, policy=position).gain.value,
+        policy_gain(scores, policy=names).gain.value,
+        policy_gain(scores, policy=np.eye(3)[position]).gain.value,
+    ]
+    assert max(values) - min(values) < 1e-12
+    assert policy_gain(scores, policy="control").gain.value == 0.0
+    alone = policy_gain(scores, policy="b", single="b")
+    assert alone.over_single.value == 0.0
+    assert alone.promised is None
+
+
+def test_costs_are_subtracted_from_choices_and_gains(world, scores):
+    cost = np.array([0.2, 0.4])
+    result = policy_gain(scores, world.effects, cost=cost)
+    chosen = best_arm(world.effects, cost=cost) - 1
+    net = world.value(chosen) - world.baseline.mean() - np.mean(np.where(chosen >= 0, cost[chosen], 0))
+    assert abs(result.gain - net) < 4 * result.gain.se
+    assert policy_gain(scores, world.effects, cost=100.0).gain.value == 0.0
+
+
+def test_an_arm_is_chosen_only_where_it_was_offered(world, quick):
+    chance = world.propensity.copy()
+    barred = (world.treatment != "b") & (np.arange(20_000) < 9000)
+    chance[barred] = [0.6, 0.4, 0.0]
+    scores = aipw_scores(world.X, world.y, world.treatment, chance, outcome_model=quick.LeastSquares(), folds=2)
+    always_b = np.column_stack([np.zeros(20_000), np.ones(20_000)])
+    result = policy_gain(scores, always_b)
+    assert result.shares["b"] == pytest.approx(1 - barred.mean())
+    assert np.isfinite(result.gain)
+    with pytest.raises(InputError, match="not offered"):
+        policy_gain(scores, policy="b")
+
+
+def test_best_arm():
+    assert best_arm([0.2, -0.1]).tolist() == [1, 0]
+    assert best_arm([[0.2, 0.3]], offered=[[True, False]]).tolist() == [1]
+    assert best_arm([[0.2, 0.3]], offered=[[False, False]]).tolist() == [0]
+
+
+def test_bad_input(world, scores):
+    with pytest.raises(InputError, match="either effects= or policy="):
+        policy_gain(scores)
+    with pytest.raises(InputError, match="effects has shape"):
+        policy_gain(scores, world.effects[:, 0])
+    with pytest.raises(InputError, match="missing or infinite"):
+        policy_gain(scores, np.full((20_000, 2), np.nan))
+    with pytest.raises(InputError, match="not an arm"):
+        policy_gain(scores, world.effects, single="c")
+    with pytest.raises(InputError, match="on the same rows"):
+        policy_gain(scores, world.effects).less(policy_gain(scores.take(np.arange(10)), world.effects[:10]))
+
+
+def test_a_gate_lets_equals_and_better_ones_pass_and_no_worse_one(world, scores):
+    noise = 0.4 * np.random.default_rng(0).normal(size=world.effects.shape)
+    assert gate(scores, world.effects, world.effects).passed
+    assert gate(scores, world.effects, -world.effects).passed
+    worse = gate(scores, -world.effects, world.effects)
+    assert not worse.passed
+    assert gate(scores, world.effects).passed
+    assert not gate(scores, -world.effects).passed  # worse than doing nothing
+    # pairing lets the gate see a small loss that the two separate intervals would hide
+    apart = [policy_gain(scores, e).gain for e in (world.effects, world.effects + noise)]
+    assert apart[0].low < apart[1].high
+    assert not gate(scores, world.effects + noise, world.effects, z=2).passed
+
+
+def test_reasons_carry_the_same_numbers_in_both_languages(world, scores):
+    challenger, champion = (policy_gain(scores, e) for e in (world.effects, world.effects[:, ::-1]))
+    result = uplift_gate(challenger, champion)
+    assert set(result.to_dict()) == {"passed", "reasons_en", "reasons_zh"}
+    number = f"{challenger.less(champion).value:+.4g}"
+    assert number in result.reasons_en[0]
+    assert number in result.reasons_zh[0]
+    assert len(result.to_pandas()) == 1
+    with pytest.raises(InputError, match="z must not be negative"):
+        uplift_gate(challenger, z=-1)
+
+
+def test_the_churn_gate():
+    rng = np.random.default_rng(0)
+    p = rng.beta(2, 5, 4000)
+    y = (rng.random(4000) < p).astype(int)
+    good, crooked, blind = (churn_metrics(y, risk) for risk in (p, np.sqrt(p), rng.random(4000)))
+    assert churn_gate(good, blind).passed
+    assert not churn_gate(good, good).passed  # the rule must be beaten, not equalled
+    assert not churn_gate(crooked, blind).passed
+    assert churn_gate(crooked, blind, calibration_error=0.5).passed
+    assert not churn_gate(good, blind, auc_over_baseline=0.4).passed
+    assert not churn_gate(churn_metrics(y, 100 * p), blind).passed  # no probability, no calibration
+    result = churn_gate(good, blind)
+    assert len(result.reasons_en) == len(result.reasons_zh) == 2
+    with pytest.raises(InputError, match="use the same rows"):
+        churn_gate(good, churn_metrics(y[:100], p[:100]))

@@ -1,0 +1,277 @@
+"""The search: what it chooses, what it reports, what it predicts."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from uplift.data.simulator.worlds import make_world
+from uplift.errors import InputError
+from uplift.evaluation import SIMPLICITY, UpliftSearchCV, aipw_scores, best_arm
+from uplift.evaluation._selection import one_standard_error, ranks_within, shrink
+from uplift.learners import LEARNERS, load, save
+
+
+def search(quick, world, **options):
+    options = {"outcome_model": quick.LeastSquares(), "n_bootstrap": 20, "folds": 4, **options}
+    model = UpliftSearchCV(quick.candidates, **options)
+    return model.fit(world.X, world.y, world.treatment, propensity=world.propensity, control="control")
+
+
+def test_real_differences_are_found_and_used(quick):
+    world = make_world(6000, outcome="continuous", random_state=1)
+    found = search(quick, world)
+    assert found.best_name_ in ("linear", "curved")
+    assert found.verdict_status_ == "targeting"
+    assert "evidence that targeting" in found.verdict_
+    assert "no evidence" not in found.verdict_
+    new = make_world(20_000, outcome="continuous", random_state=2)
+    effects = found.predict(new.X)
+    assert effects.shape == (20_000, 2)
+    assert found.arms_ == ("a", "b")
+    value = new.value(best_arm(effects) - 1)
+    assert value > 0.95 * (new.value(new.oracle) - new.baseline.mean()) + new.baseline.mean()
+    gain = value - new.baseline.mean()
+    assert abs(found.selected_.gain - gain) < 4 * found.selected_.gain.se
+    assert 0.5 < found.shrinkage_["level"] <= 1
+    assert 0.5 < found.shrinkage_["between_arms"] <= 1
+
+
+def test_one_effect_for_all_is_said_so(quick):
+    world = make_world(6000, outcome="continuous", effect="constant", random_state=3)
+    found = search(quick, world)
+    assert found.best_name_ == "constant"
+    assert found.verdict_status_ == "one_for_all"
+    assert "no evidence that targeting beats a-for-all" in found.verdict_
+    assert "没有证据表明按人选择优于全员发放 a" in found.verdict_zh_
+    assert found.selected_.single == "a"
+    np.testing.assert_allclose(found.predict(world.X), np.tile(found.constant_, (6000, 1)))
+    assert found.constant_[0] == pytest.approx(1.0, abs=0.15)
+
+
+def test_nothing_at_all_is_said_so(quick):
+    statuses = [search(quick, make_world(1200, effect="none", random_state=s)).verdict_status_ for s in range(20)]
+    assert statuses.count("no_evidence") >= 18
+
+
+def test_the_leaderboard_has_every_candidate_with_intervals(quick):
+    world = make_world(3000, outcome="continuous", random_state=4)
+    found = search(quick, world)
+    table = found.leaderboard_
+    assert list(table["candidate"]) == list(quick.candidates)
+    assert table["chosen"].sum() == 1
+    assert table.set_index("candidate").loc[found.best_name_, "chosen"]
+    for name in ("value", "over_single", "qini", "autoc"):
+        assert (table[f"{name}_low"] <= table[name]).all()
+        assert (table[name] <= table[f"{name}_high"]).all()
+    flat = table.set_index("candidate")
+    assert flat.loc["none", "value"] == 0
+    for name in ("none", "constant"):  # ranks nobody, whatever the folds' constants are
+        assert flat.loc[name, ["qini", "autoc"]].tolist() == [0.0, 0.0]
+    assert flat.loc["linear", "qini_low"] > 0
+    json.dumps(table.to_dict("records"))
+
+
+def test_same_seed_same_search(quick):
+    world = make_world(1500, outcome="continuous", random_state=5)
+    first, second = (search(quick, world) for _ in range(2))
+    drop = ["seconds"]
+    pd.testing.assert_frame_equal(first.leaderboard_.drop(columns=drop), second.leaderboard_.drop(columns=drop))
+    assert first.verdict_ == second.verdict_
+    np.testing.assert_array_equal(first.predict(world.X), second.predict(world.X))
+
+
+def test_no_reported_row_was_seen_by_what_chose_for_it(quick):
+    """For every row the candidates were fitted without its fold, and without its fold and each other one."""
+
+    seen = []
+
+    class Recorder(quick.QuickLearner):
+        def fit(self, X, y, treatment, **more):
+            seen.append(np.sort(X["row"].to_numpy().astype(int)))
+            return super().fit(X.drop(columns="row"), y, treatment, **more)
+
+        def predict(self, X):
+            return super().predict(X.drop(columns="row"))
+
+    world = make_world(400, outcome="continuous", random_state=6)
+    X = world.X.assign(row=np.arange(400.0))
+    model = UpliftSearchCV({"one": Recorder()}, folds=4, outcome_model=quick.LeastSquares(), n_bootstrap=0)
+    model.fit(X, world.y, world.treatment, propensity=world.propensity)
+    missing = [set(np.unique(model.fold_[np.setdiff1d(np.arange(400), rows)])) for rows in seen]
+    singles = [m for m in missing if len(m) == 1]
+    pairs = [m for m in missing if len(m) == 2]
+    assert (len(singles), len(pairs), len(missing)) == (4, 6, 11)
+    for rows, gone in zip(seen, missing, strict=True):
+        assert not np.isin(model.fold_[rows], list(gone)).any()
+
+
+def test_the_reported_gain_is_not_the_gain_that_chose(quick):
+    """On noise the best of many looks good to the rows that chose it; the nested number does not."""
+    rng = np.random.default_rng(0)
+    chosen, nested = [], []
+    for seed in range(30):
+        world = make_world(300, arms=("a",), effect="none", outcome="continuous", random_state=seed)
+        X = pd.DataFrame(rng.normal(size=(300, 6)))
+        many = {f"c{j}": quick.QuickLearner(columns=j + 1, curved=True) for j in range(6)}
+        model = UpliftSearchCV(
+            many, folds=3, tolerance=0.0, outcome_model=quick.LeastSquares(), n_bootstrap=0, random_state=seed
+        )
+        model.fit(X, world.y, world.treatment, propensity=world.propensity)
+        chosen.append(model.leaderboard_.loc[model.leaderboard_["chosen"], "value"].iloc[0])
+        nested.append(model.selected_.gain.value)
+    assert abs(np.mean(nested)) < 3.5 * np.std(nested) / np.sqrt(30)
+    optimism = np.subtract(chosen, nested)
+    assert optimism.mean() > 2 * optimism.std() / np.sqrt(30)
+
+
+def test_without_nesting_the_fits_are_fewer(quick):
+    world = make_world(1500, outcome="continuous", random_state=7)
+    found = search(quick, world, nested=False, folds=2)
+    assert found.best_name_ in quick.candidates
+    row = found.leaderboard_[found.leaderboard_["chosen"]].iloc[0]
+    assert found.selected_.gain.value == pytest.approx(row["value"])
+
+
+def test_groups_weights_and_arms_not_offered(quick):
+    world = make_world(3000, outcome="continuous", random_state=8)
+    chance = world.propensity.copy()
+    barred = (world.treatment != "b") & (np.arange(3000) < 1000)
+    chance[barred] = [0.5, 0.5, 0.0]
+    groups = np.arange(3000) // 2
+    model = UpliftSearchCV(quick.candidates, folds=3, outcome_model=quick.LeastSquares(), n_bootstrap=10)
+    model.fit(world.X, world.y, world.treatment, propensity=chance, groups=groups, sample_weight=1 + (groups % 3))
+    assert all(len(set(model.fold_[groups == g])) == 1 for g in range(0, 1500, 100))
+    assert model.selected_.n == 3000
+    assert np.isfinite(model.selected_.over_single)
+
+
+def test_the_default_candidates_are_the_registry():
+    assert set(SIMPLICITY) == set(LEARNERS)
+
+
+def test_our_learners_carry_their_shrinkage_into_the_file(tmp_path):
+    world = make_world(2000, outcome="continuous", categorical=1, missing=0.02, random_state=9)
+    model = UpliftSearchCV(
+        ["DR", "none"], folds=2, nested=False, params={"n_estimators": 15, "folds": 2}, n_bootstrap=0
+    ).fit(world.X, world.y, world.treatment, propensity=world.propensity)
+    assert list(model.leaderboard_["candidate"]) == ["none", "DR"]  # from simple to complex
+    assert model.best_name_ == "DR"
+    save(model.best_estimator_, tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").predict(world.X), model.predict(world.X))
+    raw = clone(model.best_estimator_).fit(world.X, world.y, world.treatment, propensity=world.propensity)
+    raw = raw.predict(world.X)
+    expected = model.constant_ + (raw - raw.mean(axis=0)) @ model._shrunk.matrix
+    np.testing.assert_allclose(model.predict(world.X), expected)
+
+
+def test_estimated_propensities_and_numpy_input(quick):
+    world = make_world(2000, arms=("a",), outcome="continuous", effect="constant", propensity="confounded")
+    model = UpliftSearchCV(quick.candidates, folds=3, outcome_model=quick.LeastSquares(), n_bootstrap=0)
+    model.fit(world.X.to_numpy(), world.y, (world.treatment == "a").astype(int))
+    assert model.control_ == 0
+    assert model.constant_[0] == pytest.approx(1.0, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"folds": 2}, "at least 3 folds"),
+        ({"candidates": []}, "candidates must be"),
+        ({"candidates": "DR"}, "candidates must be"),
+        ({"candidates": ["DRR"]}, "unknown learner 'DRR'"),
+        ({"candidates": ["T"], "params": {"n_trees": 5}}, "unknown parameter 'n_trees'"),
+    ],
+)
+def test_bad_options(options, message):
+    world = make_world(200, random_state=1)
+    with pytest.raises(InputError, match=message):
+        UpliftSearchCV(**options).fit(world.X, world.y, world.treatment, propensity=world.propensity)
+
+
+def test_a_candidate_that_fails_is_named(quick):
+    class Broken(quick.QuickLearner):
+        def fit(self, X, y, treatment, **more):
+            raise InputError("no rows for 'b'")
+
+    world = make_world(300, random_state=1)
+    with pytest.raises(InputError, match="candidate 'bad' could not be fitted: no rows for 'b'"):
+        UpliftSearchCV({"bad": Broken()}, outcome_model=quick.LeastSquares()).fit(
+            world.X, world.y, world.treatment, propensity=world.propensity
+        )
+
+
+def test_get_params_and_clone(quick):
+    model = UpliftSearchCV(quick.candidates, folds=7)
+    assert clone(model).get_params()["folds"] == 7
+
+
+# -- the arithmetic ---------------------------------------------------------------------------------------------------
+
+
+def test_shrinkage_keeps_what_holds_up():
+    rng = np.random.default_rng(0)
+    n = 20_000
+    level, between, fold = rng.normal(size=n), rng.normal(size=n), np.arange(n) % 4
+    predicted = np.column_stack([level + between, level - between])
+    true_level = np.column_stack([level, level])
+    for truth, kept in ((predicted, (1, 1)), (true_level, (1, 0)), (np.zeros_like(predicted), (0, 0))):
+        gamma = 0.5 + truth + rng.normal(size=predicted.shape)
+        result = shrink(predicted, gamma, np.ones(n), fold, [0, 1, 2, 3])
+        np.testing.assert_allclose(result.factors, kept, atol=0.03)
+        np.testing.assert_allclose(result.constant, 0.5, atol=0.05)
+    opposite = shrink(-predicted, predicted + rng.normal(size=predicted.shape), np.ones(n), fold, [0, 1, 2, 3])
+    assert opposite.factors == (0.0, 0.0)
+
+
+def test_shrinkage_of_a_fold_does_not_see_its_scores():
+    rng = np.random.default_rng(1)
+    predicted, fold = rng.normal(size=(300, 2)), np.arange(300) % 3
+    gamma = predicted + rng.normal(size=(300, 2))
+    first = shrink(predicted, gamma, np.ones(300), fold, [0, 1, 2]).effects
+    changed = np.where((fold == 0)[:, None], gamma + 100 * rng.normal(size=(300, 2)), gamma)
+    second = shrink(predicted, changed, np.ones(300), fold, [0, 1, 2]).effects
+    np.testing.assert_array_equal(first[fold == 0], second[fold == 0])
+    assert (first[fold == 1] != second[fold == 1]).any()
+    partly = shrink(predicted, gamma, np.ones(300), fold, [1, 2])
+    assert np.isnan(partly.effects[fold == 0]).all()
+
+
+def test_shrinkage_with_unknown_scores():
+    rng = np.random.default_rng(2)
+    predicted = rng.normal(size=(900, 2))
+    gamma = predicted + rng.normal(size=(900, 2))
+    gamma[:300, 1] = np.nan
+    result = shrink(predicted, gamma, np.ones(900), np.arange(900) % 3, [0, 1, 2])
+    assert np.isfinite(result.effects).all()
+    assert result.factors[0] > 0.7
+
+
+def test_the_simplest_within_one_standard_error():
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=400)
+    better = base + 0.3 + 0.1 * rng.normal(size=400)
+    a_little = base + 0.001 * rng.normal(size=400)
+    weight = np.ones(400)
+    assert one_standard_error([base, a_little], weight, None, 1.0) == 0
+    assert one_standard_error([base, better], weight, None, 1.0) == 1
+    assert one_standard_error([better, base], weight, None, 1.0) == 0
+    assert one_standard_error([base, better], weight, None, 1000.0) == 0
+
+
+def test_ranks_within_folds():
+    score, fold = np.array([1.0, 1.0, 3.0, 10.0, 30.0, 20.0]), np.array([0, 0, 0, 1, 1, 1])
+    assert ranks_within(score, fold).tolist() == pytest.approx([1 / 3, 1 / 3, 5 / 6, 1 / 6, 5 / 6, 1 / 2])
+
+
+def test_scores_of_the_search_are_those_of_the_folds(quick):
+    world = make_world(900, outcome="continuous", random_state=10)
+    found = search(quick, world)
+    again = aipw_scores(
+        world.X, world.y, world.treatment, world.propensity, fold=found.fold_, outcome_model=quick.LeastSquares()
+    )
+    np.testing.assert_allclose(found.scores_.values, again.values)
