@@ -80,6 +80,9 @@ class UpliftSpec(Spec):
         bought anyway raises spend at times and lowers margin always.
     learners
         Candidates.
+    winsorize
+        Share of the highest and of the lowest values of an outcome in money that are moved to the next one for
+        fitting, since a few large baskets drown what an offer does; the model is valued on amounts as they are.
     gate_z
         A challenger is promoted if its out-of-fold policy value is not below the champion's by more than this many
         standard errors of the difference.
@@ -99,7 +102,8 @@ class UpliftSpec(Spec):
     exclude: tuple[str, ...] = ()
     segment: str = "segment"
     folds: int = Field(default=5, ge=2)
-    booster: BoosterSpec = BoosterSpec(n_estimators=100, num_leaves=8, min_child_samples=100)
+    booster: BoosterSpec = BoosterSpec(n_estimators=50, num_leaves=4, min_child_samples=400)
+    winsorize: float = Field(default=0.01, ge=0, lt=0.2)
     gate_z: float = 1.0
     holdout_share: Share = 0.25
     seed: int = 0

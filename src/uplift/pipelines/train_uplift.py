@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from uplift.config import UpliftSpec, Workspace
 from uplift.data import Engine, fingerprint
 from uplift.errors import InputError
 from uplift.evaluation import GateResult, PolicyGain, UpliftSearchCV, uplift_gate
-from uplift.learners import LEARNERS
+from uplift.learners import BaseUpliftLearner, make_learner
 from uplift.learners.bundle import load_bundle, output_columns, save_bundle
 from uplift.pipelines._training import Progress, Trained, as_csv, find_spec, informative, signature, silent
 from uplift.pipelines._uplift_data import CONTROL, UpliftData, uplift_data
@@ -107,9 +108,7 @@ def data_fingerprint(data: UpliftData) -> str:
 
 def search_learners(data: UpliftData, spec: UpliftSpec, columns: list[str], progress: Progress) -> UpliftSearchCV:
     """Choose among the specification's learners and the baselines by out-of-fold policy value."""
-    candidates = {
-        name: LEARNERS[name](control=CONTROL, **_settings(name, spec)) for name in (*BASELINES, *spec.learners)
-    }
+    candidates = {name: _learner(name, spec) for name in (*BASELINES, *spec.learners)}
     rows = int((~data.held_out).sum())
     progress(f"choosing among {len(candidates)} learners on {rows:,} rows × {len(columns)} features")
     return _search(candidates, spec.choose_on, data, spec, columns)
@@ -125,7 +124,7 @@ def fit_outcomes(
             models[outcome.name] = search.best_estimator_
             continue
         progress(f"fitting {search.best_name_} for {outcome.name}")
-        chosen = LEARNERS[search.best_name_](control=CONTROL, **_settings(search.best_name_, spec))
+        chosen = _learner(search.best_name_, spec)
         models[outcome.name] = _search({search.best_name_: chosen}, outcome.name, data, spec, columns).best_estimator_
     return models
 
@@ -135,9 +134,14 @@ def _search(
 ) -> UpliftSearchCV:
     """Not nested: the gate's rows are held out from all of it."""
     train = ~data.held_out
-    return UpliftSearchCV(candidates, folds=spec.folds, random_state=spec.seed, nested=False).fit(
+    y = data.outcomes[outcome][train]
+    if next(o for o in spec.outcomes if o.name == outcome).outcome in MONEY:
+        y = np.clip(y, *np.quantile(y, [spec.winsorize, 1 - spec.winsorize]))
+    return UpliftSearchCV(
+        candidates, folds=spec.folds, random_state=spec.seed, nested=False, processes=os.cpu_count() or 1
+    ).fit(
         data.X.loc[train, columns],
-        data.outcomes[outcome][train],
+        y,
         data.treatment[train],
         propensity=data.propensity[train],
         control=CONTROL,
@@ -145,10 +149,8 @@ def _search(
     )
 
 
-def _settings(name: str, spec: UpliftSpec) -> dict[str, Any]:
-    known = LEARNERS[name]().get_params()
-    wanted = {**spec.booster.model_dump(), "random_state": spec.seed}
-    return {key: value for key, value in wanted.items() if key in known}
+def _learner(name: str, spec: UpliftSpec) -> BaseUpliftLearner:
+    return make_learner(name, control=CONTROL, random_state=spec.seed, **spec.booster.model_dump())
 
 
 def segment_lookup(segments: list[dict[str, Any]]) -> dict[str, Any]:
