@@ -134,14 +134,17 @@ def _assignments(engine: Engine, definitions: Mapping[str, ExperimentSpec], spec
         raise InputError("there is not one event in the data, so there is nothing to learn from")
     complete = seen - timedelta(days=longest)
     designed = [
-        (definition.id, arm, offer) for definition in definitions.values() for arm, offer in _offers(definition).items()
+        (definition.id, arm, offer, definition.shares[arm])
+        for definition in definitions.values()
+        for arm, offer in _offers(definition).items()
     ]
-    ids, arms, offers = zip(*designed, strict=True)
-    engine.register("_designed", pa.table({"experiment_id": ids, "arm": arms, "offer": offers}))
+    ids, arms, offers, shares = zip(*designed, strict=True)
+    engine.register("_designed", pa.table({"experiment_id": ids, "arm": arms, "offer": offers, "share": shares}))
     engine.register("_experiments", pa.table({"experiment_id": list(definitions)}))
     table = engine.query(
         """
-        SELECT a.member_id, a.assigned_at AS as_of, a.experiment_id, a.arm AS name, d.offer AS arm, a.propensity
+        SELECT a.member_id, a.assigned_at AS as_of, a.experiment_id, a.arm AS name, d.offer AS arm, a.propensity,
+               d.share AS designed
         FROM assignments AS a
         JOIN _experiments AS e ON e.experiment_id = a.experiment_id
         LEFT JOIN _designed AS d ON d.experiment_id = a.experiment_id AND d.arm = a.arm
@@ -170,25 +173,34 @@ def _assignments(engine: Engine, definitions: Mapping[str, ExperimentSpec], spec
 
 def _offers(definition: ExperimentSpec) -> dict[str, str]:
     """Arm → what it gives: the offer's id, else the arm's own name; the control arm is ``control``."""
-    return {
-        arm.name: CONTROL if arm.name == definition.control else arm.offer_id or arm.name for arm in definition.arms
-    }
+    offers = {arm.name: arm.offer_id or arm.name for arm in definition.arms if arm.name != definition.control}
+    taken = [arm for arm, offer in offers.items() if offer == CONTROL]
+    if taken:
+        raise InputError(
+            f"experiment {definition.id}: the arm {taken[0]!r} would be taken for the control {definition.control!r}: "
+            f"give it an offer_id other than {CONTROL!r}, or leave the experiment out"
+        )
+    return {definition.control: CONTROL, **offers}
 
 
 def _propensities(spine: pa.Table, definitions: Mapping[str, ExperimentSpec], arms: tuple[str, ...]) -> np.ndarray:
-    """Designed shares by experiment; where a row logged another probability for its arm, the design is not what ran."""
+    """Designed shares by experiment, of the arms that somebody received, adding up to 1.
+
+    Where a row logged another probability for its arm, the design is not what ran.
+    """
     columns = (CONTROL, *arms)
     position = {arm: i for i, arm in enumerate(columns)}
     shares = np.zeros((len(definitions), len(columns)))
     for row, definition in enumerate(definitions.values()):
         offers = _offers(definition)
         for arm in definition.arms:
-            shares[row, position[offers[arm.name]]] += arm.share if offers[arm.name] in position else 0.0
+            if offers[arm.name] in position:
+                shares[row, position[offers[arm.name]]] += arm.share
+    whole = shares.sum(axis=1, keepdims=True)
+    shares /= np.where(whole > 0, whole, 1.0)  # an experiment without rows may have no share left
     experiment = pd.Categorical(spine.column("experiment_id").to_pandas(), categories=list(definitions)).codes
-    received = pd.Categorical(spine.column("arm").to_pandas(), categories=list(columns)).codes
-    propensity = shares[experiment]
     logged = spine.column("propensity").to_numpy(zero_copy_only=False).astype(float)
-    designed = propensity[np.arange(spine.num_rows), received]
+    designed = spine.column("designed").to_numpy(zero_copy_only=False).astype(float)
     differs = ~np.isnan(logged) & (np.abs(logged - designed) > 1e-3)
     if differs.any():
         names = sorted({spine.column("experiment_id")[int(i)].as_py() for i in np.flatnonzero(differs)[:1000]})
@@ -198,4 +210,4 @@ def _propensities(spine: pa.Table, definitions: Mapping[str, ExperimentSpec], ar
             f"share, e.g. {logged[example]:.4f} where the definition says {designed[example]:.4f}: "
             "correct the shares in the definition, or leave the experiment out"
         )
-    return propensity
+    return np.asarray(shares[experiment])

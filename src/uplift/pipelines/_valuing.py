@@ -71,12 +71,12 @@ class Valuing:
 def effects_of(bundle: Bundle, outcome: str, data: UpliftData) -> np.ndarray:
     """A model's predicted effects for the held-out rows in the columns of ``data.arms``.
 
-    An arm that the model does not know is never chosen by it: its effect is −∞.
+    An arm that the model does not know is never chosen by it: its effect is 0.
     """
     learner = bundle.models[outcome]
     predicted = np.asarray(learner.predict(data.X.loc[data.held_out]))
     known: Mapping[str, int] = {str(arm): column for column, arm in enumerate(learner.arms_)}
-    effects = np.full((int(data.held_out.sum()), len(data.arms)), -np.inf)
+    effects = np.zeros((int(data.held_out.sum()), len(data.arms)))
     for column, arm in enumerate(data.arms):
         if arm in known:
             effects[:, column] = predicted[:, known[arm]]
