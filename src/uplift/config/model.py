@@ -102,7 +102,7 @@ class UpliftSpec(Spec):
     exclude: tuple[str, ...] = ()
     segment: str = "segment"
     folds: int = Field(default=5, ge=2)
-    booster: BoosterSpec = BoosterSpec(n_estimators=50, num_leaves=4, min_child_samples=400)
+    booster: BoosterSpec = BoosterSpec(n_estimators=60, num_leaves=4, learning_rate=0.1, min_child_samples=200)
     winsorize: float = Field(default=0.01, ge=0, lt=0.2)
     gate_z: float = 1.0
     holdout_share: Share = 0.25
