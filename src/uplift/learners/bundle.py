@@ -24,6 +24,7 @@ from uplift.learners import load, save
 
 META_FILE = "meta.json"
 CHURN = "churn"
+KINDS = ("uplift", CHURN)
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,17 @@ def load_bundle(folder: str | Path) -> Bundle:
     path = Path(folder) / META_FILE
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-        kind, names = meta["kind"], meta["models"]
+        kind, names, features = meta["kind"], meta["models"], meta["features"]
     except FileNotFoundError:
         raise InputError(f"{folder}: not a model: there is no {META_FILE} in it") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a model's description: {error}") from None
+    if kind not in KINDS:
+        raise InputError(f"{path}: not a model's description: its kind is {kind!r}, known are {', '.join(KINDS)}")
+    for key, value in (("models", names), ("features", features)):
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise InputError(f"{path}: not a model's description: {key!r} is not a list of names")
     for name in names:
-        if Path(name).name != name:
+        if Path(name).name != name or name == "..":
             raise InputError(f"{path}: the model name {name!r} is not a plain folder name")
     return Bundle(kind, {name: load(Path(folder) / name) for name in names}, meta)
