@@ -438,7 +438,15 @@ def _leaderboard(
 def _ranking(effects: Floats, trial: Trial, scores: Scores, draws: Draws | None) -> tuple[Metric, Metric]:
     """Qini and AUTOC of the best predicted effect, ranked within folds."""
     comparison = compare_with_control(effects, trial, expected=scores.expected)
-    ranked: Ranked = rank(replace(comparison, score=ranks_within(comparison.score, scores.fold[comparison.row])), draws)
+    ranked: Ranked = rank(
+        replace(
+            comparison,
+            score=ranks_within(
+                comparison.score, scores.fold if comparison.row is None else scores.fold[comparison.row]
+            ),
+        ),
+        draws,
+    )
     numbers = []
     for name, unit, scale, of in (
         ("qini", PER_1000, 1000.0, area_above_random),

@@ -9,6 +9,7 @@ Wager (2025, JASA 120:549), random groups Wolter (2007, Introduction to Variance
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from uplift.errors import InputError
 Floats = npt.NDArray[np.float64]
 GROUPS = 512
 _BALANCED_UP_TO = 1_000_000
+BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Draws:
         variance = (spread**2).sum(axis=0) / np.maximum(count - 1, 1)
         return np.where(count >= 2, self.scale * np.sqrt(variance), np.nan)
 
-    def sums(self, cells: npt.NDArray[np.intp], n_cells: int, values: Floats, rows: npt.NDArray[np.intp]) -> Floats:
+    def sums(self, cells: npt.NDArray[Any], n_cells: int, values: Floats, rows: npt.NDArray[Any]) -> Floats:
         """Sum of ``values`` in each cell for every draw, ``(n_draws, n_cells)``.
 
         Parameters
@@ -62,14 +64,35 @@ class Draws:
         cells, values, rows
             Each value's cell, the value, and its row in the sample that was grouped, all ``(m,)``.
         """
-        size = self.n_groups * n_cells
-        total = np.zeros(size)
-        block = 1 << 20
-        for start in range(0, len(values), block):
-            part = slice(start, start + block)
-            flat = self.group[rows[part]].astype(np.intp) * n_cells + cells[part]
-            total += np.bincount(flat, weights=values[part], minlength=size)
-        return self.chosen @ total.reshape(self.n_groups, n_cells)
+        table = CellSums(self, n_cells)
+        for start in range(0, len(values), BLOCK):
+            part = slice(start, start + BLOCK)
+            table.add(table.where(cells[part], rows[part]), values[part])
+        return table.drawn()
+
+
+class CellSums:
+    """Sums per random group and cell, filled block by block."""
+
+    def __init__(self, draws: Draws, n_cells: int) -> None:
+        self._draws = draws
+        self._n_cells = n_cells
+        self._total = np.zeros(draws.n_groups * n_cells)
+
+    def where(self, cells: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+        """Where the sums of rows in these cells are kept."""
+        place = self._draws.group[rows].astype(np.intp)
+        place *= self._n_cells
+        place += cells
+        return place
+
+    def add(self, where: npt.NDArray[np.intp], values: Floats) -> None:
+        """Add values."""
+        self._total += np.bincount(where, weights=values, minlength=len(self._total))
+
+    def drawn(self) -> Floats:
+        """Sum in each cell for every draw, ``(n_draws, n_cells)``."""
+        return self._draws.chosen @ self._total.reshape(self._draws.n_groups, self._n_cells)
 
 
 def make_draws(

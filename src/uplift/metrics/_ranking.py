@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from uplift.metrics._draws import Draws
+from uplift.metrics._draws import BLOCK, CellSums, Draws
 from uplift.metrics.trial import Comparison
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 CELLS = 256
 
 
@@ -43,47 +43,60 @@ class Ranked:
 
 def rank(comparison: Comparison, draws: Draws | None = None) -> Ranked:
     """Sort once; add up along the order, and by random group for the draws."""
-    order = np.argsort(-comparison.score, kind="stable")
-    ordered = comparison.score[order]
+    c = comparison
+    order = np.argsort(-c.score)
+    ordered = c.score[order]
     last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
     del ordered
-    cells, n_cells = _cells(len(order), last)
-    totals: list[Floats] = []
-    drawn: list[Floats] = []
-    for values in _vectors(comparison):
-        along = values[order]
-        totals.append(np.cumsum(along)[last])
-        if draws is not None:
-            drawn.append(np.cumsum(draws.sums(cells, n_cells, along, comparison.row[order]), axis=1))
-    q, gain = _curve(totals)
+    treated_total, control_total = c.totals
+    weight, step = _along(c, order, treated_total, control_total)
+    q, gain = _with_origin(np.cumsum(weight)[last]), _with_origin(np.cumsum(step)[last])
+    q /= q[-1]
+    del weight, step
     if draws is None:
         return Ranked(q, gain, None, None, None, len(order))
-    draw_q, draw_gain = _curve(drawn)
+    draw_q, draw_gain = _drawn(c, order, last, draws)
     return Ranked(q, gain, draw_q, draw_gain, draws, len(order))
 
 
-def _vectors(c: Comparison) -> Iterator[Floats]:
-    """What is summed: the three weights, outcomes of treated and of control and, if there are any, expected effects."""
-    yield from (c.weight, c.plus, c.minus)
-    yield c.plus * c.y_plus
-    yield c.minus * c.y_minus
-    if c.expected.any():
-        yield c.weight * c.expected
+def _along(c: Comparison, order: Ints, treated_total: float, control_total: float) -> tuple[Floats, Floats]:
+    """Population weight and gain of each row, best prediction first."""
+    step = c.inverse * c.rest
+    step *= np.where(c.treated, 1 / treated_total, -1 / control_total)
+    if c.expected is not None:
+        step += c.expected * c.weight / c.weight.sum()
+    return c.weight[order], step[order]
 
 
-def _curve(sums: Sequence[Floats]) -> tuple[Floats, Floats]:
-    """Cumulative sums → (q, gain) with the origin in front; each arm is normalised by its own total weight."""
-    weight, plus, minus, treated, control, *expected = sums
+def _drawn(c: Comparison, order: Ints, last: Ints, draws: Draws) -> tuple[Floats, Floats]:
+    """(q, gain) of every draw; each arm is normalised by its own total weight in the draw."""
+    cells, n_cells = _cells(len(order), last)
+    weights, outcomes, totals = CellSums(draws, n_cells), CellSums(draws, 2 * n_cells), CellSums(draws, 2)
+    expected = None if c.expected is None else CellSums(draws, n_cells)
+    for start in range(0, len(order), BLOCK):
+        rows, cell = order[start : start + BLOCK], cells[start : start + BLOCK]
+        origin = rows if c.row is None else c.row[rows]
+        arm, weight, inverse = c.treated[rows].astype(np.intp), c.weight[rows], c.inverse[rows]
+        place = weights.where(cell, origin)
+        weights.add(place, weight)
+        if expected is not None and c.expected is not None:
+            expected.add(place, weight * c.expected[rows])
+        outcomes.add(2 * place + arm, inverse * c.rest[rows])
+        totals.add(totals.where(arm, origin), inverse)
+    arms = outcomes.drawn().reshape(-1, n_cells, 2)
+    weight, total = np.cumsum(weights.drawn(), axis=1), totals.drawn()
     with np.errstate(invalid="ignore", divide="ignore"):
-        q = weight / weight[..., -1:]
-        gain = treated / plus[..., -1:] - control / minus[..., -1:]
-        for sum_of_expected in expected:
-            gain = gain + sum_of_expected / weight[..., -1:]
-    origin = np.zeros((*q.shape[:-1], 1))
-    return np.concatenate([origin, q], axis=-1), np.concatenate([origin, gain], axis=-1)
+        gain = np.cumsum(arms[..., 1] / total[:, 1:] - arms[..., 0] / total[:, :1], axis=1)
+        if expected is not None:
+            gain += np.cumsum(expected.drawn(), axis=1) / weight[:, -1:]
+        return _with_origin(weight / weight[:, -1:]), _with_origin(gain)
 
 
-def _cells(n: int, last: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], int]:
+def _with_origin(along: Floats) -> Floats:
+    return np.concatenate([np.zeros((*along.shape[:-1], 1)), along], axis=-1)
+
+
+def _cells(n: int, last: Ints) -> tuple[npt.NDArray[np.int32], int]:
     """Each sorted row's cell, and how many cells: the groups of equal scores, merged where there are too many.
 
     Cells are even over the ranks and finer towards the top, where AUTOC looks hardest.
@@ -92,9 +105,9 @@ def _cells(n: int, last: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], in
         even = np.linspace(0, n, CELLS * 3 // 4 + 1)[1:]
         top = np.geomspace(1, max(n / (CELLS * 3 // 4), 2), CELLS // 4)
         wanted = np.unique(np.concatenate([top, even]))
-        last = last[np.unique(np.clip(np.searchsorted(last + 1, wanted), 0, len(last) - 1))]
+        last = last[np.unique(np.clip(np.searchsorted(last, wanted - 1), 0, len(last) - 1))]
     sizes = np.diff(last, prepend=-1)
-    return np.repeat(np.arange(len(last)), sizes), len(last)
+    return np.repeat(np.arange(len(last), dtype=np.int32), sizes), len(last)
 
 
 def area(q: Floats, gain: Floats) -> Floats:

@@ -6,7 +6,7 @@ References: Chernozhukov, Demirer, Duflo & Fernández-Val (2018), BLP and GATES;
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ def effect_calibration(
     trial = read_trial(y, treatment, propensity, control=control, sample_weight=sample_weight)
     comparison = compare_with_control(effect, trial, arm=arm, expected=expected)
     unit = _units(clusters, trial.y, comparison)
-    gains = _gains(comparison)
+    gains = comparison.gains()
     weight, score, n = comparison.weight, comparison.score, len(comparison)
     mean, mean_se = _weighted_mean(gains, weight, unit)
     observed = metric("mean effect", mean, mean_se, n=n, unit=PER_MEMBER, alpha=alpha)
@@ -132,16 +132,7 @@ def _units(clusters: npt.ArrayLike | None, y: Floats, comparison: Comparison) ->
     unit, _ = pd.factorize(np.asarray(clusters))
     if len(unit) != len(y):
         raise InputError(f"clusters has {len(unit):,} rows, y has {len(y):,}")
-    return unit[comparison.row]
-
-
-def _gains(c: Comparison) -> Floats:
-    """A score per row whose expectation is the row's effect; inverse-probability weights are normalised per arm."""
-    total = c.weight.sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        up = np.where(c.plus > 0, c.plus * (total / c.plus.sum()), 0.0)
-        down = np.where(c.minus > 0, c.minus * (total / c.minus.sum()), 0.0)
-    return (up * c.y_plus - down * c.y_minus) / c.weight + c.expected
+    return unit if comparison.row is None else unit[comparison.row]
 
 
 def _sum_by(unit: npt.NDArray[np.intp], values: Floats) -> Floats:
@@ -192,18 +183,17 @@ def _groups(c: Comparison, gains: Floats, unit: npt.NDArray[np.intp], groups: in
         if min(treated, len(rows) - treated) < 2:
             yield CalibrationGroup(number, share, predicted, None, None, None, None, len(rows))
             continue
-        part = _subset(c, rows)
-        observed, se = _weighted_mean(_gains(part), part.weight, unit[rows])
+        part = _centred(c.take(rows))
+        observed, se = _weighted_mean(part.gains(), part.weight, unit[rows])
         low, high = (None, None) if se is None else (observed - z * se, observed + z * se)
         yield CalibrationGroup(number, share, predicted, observed, se, low, high, len(rows))
 
 
-def _subset(c: Comparison, rows: npt.NDArray[np.intp]) -> Comparison:
-    """The same comparison among some rows, each arm centred on its own mean there."""
-    fields = {name: getattr(c, name)[rows] for name in c.__dataclass_fields__}
-    up = float(fields["plus"] @ fields["y_plus"] / fields["plus"].sum())
-    down = float(fields["minus"] @ fields["y_minus"] / fields["minus"].sum())
-    fields["y_plus"] = fields["y_plus"] - up
-    fields["y_minus"] = fields["y_minus"] - down
-    fields["expected"] = fields["expected"] + (up - down)
-    return Comparison(**fields)
+def _centred(c: Comparison) -> Comparison:
+    """The same rows, each arm centred on its own mean among them."""
+    treated, control = c.totals
+    weighted = c.inverse * c.rest
+    up = float(weighted[c.treated].sum()) / treated
+    down = float(weighted[~c.treated].sum()) / control
+    expected = np.full(len(c), up - down) if c.expected is None else c.expected + (up - down)
+    return replace(c, rest=c.rest - np.where(c.treated, up, down), expected=expected)

@@ -75,7 +75,7 @@ def read_trial(
         wrong.append(f"treatment has {len(codes):,} rows, y has {n:,}")
     if missing:
         wrong.append(f"treatment is missing in {missing:,} rows")
-    weight = np.ones(n) if sample_weight is None else read_numbers("sample_weight", sample_weight, wrong)
+    weight = np.broadcast_to(1.0, n) if sample_weight is None else read_numbers("sample_weight", sample_weight, wrong)
     if len(weight) != n:
         wrong.append(f"sample_weight has {len(weight):,} rows, y has {n:,}")
     elif n and (weight < 0).any():
@@ -259,35 +259,59 @@ class Comparison:
     Attributes
     ----------
     row
-        Positions in the trial, ``(m,)``.
+        Positions in the trial, ``(m,)``; None when these are all of its rows, in order.
     score
         Predicted effect of the arm in question, ``(m,)``.
     treated
         True where the row received that arm, False where it is a control, ``(m,)``.
-    plus, minus
-        Inverse-probability weights of treated and control rows, zero elsewhere, ``(m,)``; each sums to about the same
-        as ``weight``, and what is reported is normalised by its own sum.
     weight
         The row's weight in the population, ``(m,)``.
-    y_plus, y_minus
-        Outcome less what was expected with and without treatment, ``(m,)``; the mean outcome if no expectations are
-        given, which costs nothing and saves variance.
+    inverse
+        Sample weight over the probability of what was received, ``(m,)``. What is reported divides each arm's sums by
+        its own total of these.
+    rest
+        Outcome less what was expected of the arm received, ``(m,)``; less one constant if no expectations are given,
+        which changes no expectation and saves variance.
     expected
-        Expected effect (zero without expectations), ``(m,)``.
+        Expected effect, ``(m,)``; None without expectations.
     """
 
-    row: Ints
+    row: Ints | None
     score: Floats
     treated: npt.NDArray[np.bool_]
-    plus: Floats
-    minus: Floats
     weight: Floats
-    y_plus: Floats
-    y_minus: Floats
-    expected: Floats
+    inverse: Floats
+    rest: Floats
+    expected: Floats | None
 
     def __len__(self) -> int:
-        return len(self.row)
+        return len(self.score)
+
+    @property
+    def totals(self) -> tuple[float, float]:
+        """Sum of ``inverse`` over treated and over control rows."""
+        treated = float(self.inverse[self.treated].sum())
+        return treated, float(self.inverse.sum()) - treated
+
+    def gains(self) -> Floats:
+        """A number per row whose expectation is the row's effect, ``(m,)``."""
+        treated, control = self.totals
+        total = self.weight.sum()
+        scale = np.where(self.treated, total / treated, -total / control)
+        gains = scale * self.inverse * self.rest / self.weight
+        return gains if self.expected is None else gains + self.expected
+
+    def take(self, rows: Ints) -> Comparison:
+        """Some of the rows."""
+        return Comparison(
+            row=rows if self.row is None else self.row[rows],
+            score=self.score[rows],
+            treated=self.treated[rows],
+            weight=self.weight[rows],
+            inverse=self.inverse[rows],
+            rest=self.rest[rows],
+            expected=None if self.expected is None else self.expected[rows],
+        )
 
 
 def compare_with_control(
@@ -304,35 +328,39 @@ def compare_with_control(
     since nothing is known about its effect on them.
     """
     effects = read_effects(effect, trial, arm)
-    rows = np.arange(len(trial))
-    if effects.shape[1] == 1:
-        score = effects[:, 0]
-        target = np.full(len(trial), 1 if arm is None else trial.position(arm))
-    else:
-        offered = np.where(trial.propensity[:, 1:] > 0, effects, -np.inf)
-        best = np.argmax(offered, axis=1)
-        score, target = effects[rows, best], best + 1
     if arm is not None and trial.position(arm) == 0:
         raise InputError(f"{arm!r} is the control; choose one of {', '.join(str(a) for a in trial.arms)}")
-    p_arm, p_control = trial.propensity[rows, target], trial.propensity[:, 0]
+    target: Ints | int
+    if effects.shape[1] == 1:
+        target = 1 if arm is None else trial.position(arm)
+        score, p_arm = effects[:, 0], trial.propensity[:, target]
+    else:
+        rows = np.arange(len(trial))
+        best = np.argmax(np.where(trial.propensity[:, 1:] > 0, effects, -np.inf), axis=1)
+        score, target = effects[rows, best], best + 1
+        p_arm = trial.propensity[rows, target]
+    p_control = trial.propensity[:, 0]
     treated = trial.assigned == target
     keep = (treated | (trial.assigned == 0)) & (p_arm > 0) & (p_control > 0) & (trial.weight > 0)
-    row = np.flatnonzero(keep)
-    treated, target = treated[row], target[row]
+    row = None if keep.all() else np.flatnonzero(keep)
+    if row is not None:
+        score, treated, p_arm, p_control = score[row], treated[row], p_arm[row], p_control[row]
+    weight, y = (a if row is None else a[row] for a in (trial.weight, trial.y))
     if treated.all() or not treated.any():
         which = "control" if treated.all() else "treated"
         raise InputError(f"there is no {which} row for this comparison")
-    pair = p_arm[row] + p_control[row]
-    weight = trial.weight[row] / pair
-    plus = np.where(treated, trial.weight[row] / p_arm[row], 0.0)
-    minus = np.where(treated, 0.0, trial.weight[row] / p_control[row])
-    y = trial.y[row]
+    inverse = weight / np.where(treated, p_arm, p_control)
+    pair = p_arm + p_control
+    weight = weight / pair
     if expected is None:
-        centre = _centre(y, plus, minus, float(np.average(p_arm[row] / pair, weights=weight)))
-        return Comparison(row, score[row], treated, plus, minus, weight, y - centre, y - centre, np.zeros(len(row)))
-    table = read_expected(expected, trial)[row]
-    without, given = table[:, 0], table[np.arange(len(row)), target]
-    return Comparison(row, score[row], treated, plus, minus, weight, y - given, y - without, given - without)
+        centre = _centre(y, treated, inverse, float(np.average(p_arm / pair, weights=weight)))
+        return Comparison(row, score, treated, weight, inverse, y - centre, None)
+    table = read_expected(expected, trial)
+    without, given = table[:, 0], table[np.arange(len(trial)), target]
+    if row is not None:
+        without, given = without[row], given[row]
+    rest = y - np.where(treated, given, without)
+    return Comparison(row, score, treated, weight, inverse, rest, given - without)
 
 
 def read_expected(expected: npt.ArrayLike, trial: Trial) -> Floats:
@@ -346,8 +374,10 @@ def read_expected(expected: npt.ArrayLike, trial: Trial) -> Floats:
     return table
 
 
-def _centre(y: Floats, plus: Floats, minus: Floats, p: float) -> float:
+def _centre(y: Floats, treated: npt.NDArray[np.bool_], inverse: Floats, p: float) -> float:
     """The constant that leaves the least variance: each arm's mean, weighted by the other arm's share."""
-    mean_plus = float(np.dot(plus, y) / plus.sum())
-    mean_minus = float(np.dot(minus, y) / minus.sum())
-    return (1 - p) * mean_plus + p * mean_minus
+    mean = float(np.dot(inverse, y))
+    on_treated, weight_on_treated = float(np.dot(inverse[treated], y[treated])), float(inverse[treated].sum())
+    given = on_treated / weight_on_treated
+    without = (mean - on_treated) / (float(inverse.sum()) - weight_on_treated)
+    return (1 - p) * given + p * without
