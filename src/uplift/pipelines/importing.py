@@ -115,6 +115,8 @@ def import_data(
         writer.table(file, rows)
     for spec in imported.experiments:
         writer.text(f"experiments/{spec.id}.yaml", dump_yaml(spec))
+    for model, wanted in imported.models.items():
+        writer.text(f"models/{model}.yaml", dump_yaml(wanted))
     writer.text(FILE_NAME, dump_yaml(imported.config))
     writer.clear()
     result = _result(name, folder, imported, writer)

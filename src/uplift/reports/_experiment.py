@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uplift.reports._charts import Bar, Chart, Forest
-from uplift.reports._words import Language, amount, integer, p_value, percent, span, word
+from uplift.reports._words import Language, amount, integer, p_phrase, p_value, percent, span, word
 
 _STATUS_COLOUR = {"effective": "good", "harmful": "bad", "no_evidence": "flat", "too_early": "flat", "invalid": "bad"}
 
@@ -144,9 +144,9 @@ def _checks(result: Mapping[str, Any], language: Language) -> list[dict[str, str
     if srm["passed"] is None:
         found = [{"class": "flat", "text": word("srm_unchecked", language)}]
     elif srm["passed"]:
-        found = [{"class": "good", "text": word("srm_passed", language, p=p_value(srm["p_value"]))}]
+        found = [{"class": "good", "text": word("srm_passed", language, p=p_phrase(srm["p_value"]))}]
     else:
-        found = [{"class": "bad", "text": word("srm_failed", language, p=p_value(srm["p_value"]))}]
+        found = [{"class": "bad", "text": word("srm_failed", language, p=p_phrase(srm["p_value"]))}]
     worst = [abs(b["smd"]) for b in result["checks"].get("balance", ()) if b.get("smd") is not None]
     if worst:
         columns = {b.get("covariate", b.get("column")) for b in result["checks"]["balance"]}
@@ -178,7 +178,7 @@ def _segments(
             column=label,
             arm=_arm(result, arm, language),
             metric=metrics[metric]["label"],
-            p=p_value(adjusted),
+            p=p_phrase(adjusted),
         )
         picture = [
             (

@@ -38,12 +38,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "how_to_read": ("怎么读这份报告", "How to read this report"),
     "provenance": ("来源", "Provenance"),
     "srm_passed": (
-        "各组人数与设计比例一致（p = {p}），分组可信。",
-        "Arm sizes agree with the designed shares (p = {p}): the split can be trusted.",
+        "各组人数与设计比例一致（{p}），分组可信。",
+        "Arm sizes agree with the designed shares ({p}): the split can be trusted.",
     ),
     "srm_failed": (
-        "各组人数与设计比例不符（p = {p}）。分组或数据有问题，下面的效果不可采信，请先查原因。",
-        "Arm sizes do not agree with the designed shares (p = {p}). Something is wrong with the split or the data: "
+        "各组人数与设计比例不符（{p}）。分组或数据有问题，下面的效果不可采信，请先查原因。",
+        "Arm sizes do not agree with the designed shares ({p}). Something is wrong with the split or the data: "
         "do not act on the effects below before the cause is found.",
     ),
     "srm_unchecked": (
@@ -56,12 +56,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "{worst}.",
     ),
     "interaction_yes": (
-        "“{column}”之间的效果不同（{arm}，{metric}；校正后 p = {p}）。",
-        "The effect differs by {column} ({arm}, {metric}; adjusted p = {p}).",
+        "“{column}”之间的效果不同（{arm}，{metric}；校正后 {p}）。",
+        "The effect differs by {column} ({arm}, {metric}; adjusted {p}).",
     ),
     "interaction_no": (
-        "没有证据表明“{column}”之间的效果不同（{arm}，{metric}；校正后 p = {p}）：请按整体效果决定。",
-        "No evidence that the effect differs by {column} ({arm}, {metric}; adjusted p = {p}): decide by the overall "
+        "没有证据表明“{column}”之间的效果不同（{arm}，{metric}；校正后 {p}）：请按整体效果决定。",
+        "No evidence that the effect differs by {column} ({arm}, {metric}; adjusted {p}): decide by the overall "
         "effect.",
     ),
     "shrunk_note": (
@@ -167,6 +167,11 @@ def p_value(value: float | None) -> str:
     if value is None:
         return NOTHING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_phrase(value: float | None) -> str:
+    """A p-value within a sentence: ``p = 0.042``, ``p < 0.001``."""
+    return f"p {p_value(value)}" if value is not None and value < 0.001 else f"p = {p_value(value)}"
 
 
 def money(value: float | None, currency: str, *, signed: bool = False) -> str:

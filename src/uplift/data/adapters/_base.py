@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from uplift.config import ExperimentSpec, WorkspaceConfig
+from uplift.config import ExperimentSpec, Spec, WorkspaceConfig
 from uplift.data.contract import ARROW_TYPES, TABLES
 from uplift.errors import ContractError, InputError, Problem
 
@@ -47,6 +47,8 @@ class Imported:
         For the person: what was mapped how, what was inferred, what is missing.
     sources
         The files that were read, by the name under which they are recorded.
+    models
+        Model specifications that suit these data better than the embedded ones, by name.
     extras
         Rows or facts that the contract has no place for, by file name; kept beside the tables, never dropped.
     """
@@ -57,6 +59,7 @@ class Imported:
     notes: tuple[str, ...]
     sources: Mapping[str, Path]
     extras: Mapping[str, pa.Table] = field(default_factory=dict)
+    models: Mapping[str, Spec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 from scipy.special import chdtrc
 
-from uplift.config import ArmSpec, ExperimentSpec, MetricSpec, WorkspaceConfig
+from uplift.config import ArmSpec, ExperimentSpec, MetricSpec, OutcomeSpec, UpliftSpec, WorkspaceConfig
 from uplift.data.adapters._base import (
     SECOND,
     Adapter,
@@ -174,7 +174,17 @@ def convert(source: Path) -> Imported:
         "Rewards paid are not written into orders: whether amounts are before or after them is not known.",
     )
     config = WorkspaceConfig(data="data/", timezone=ZONE, currency="USD", language="en")
-    return Imported(tables, config, tuple(specs), notes, {path.name: path for path in paths.values()})
+    sources = {path.name: path for path in paths.values()}
+    return Imported(tables, config, tuple(specs), notes, sources, models={"uplift": uplift_model()})
+
+
+def uplift_model() -> UpliftSpec:
+    """Learn from the first wave alone, in its own window: later waves follow within days and carry over."""
+    outcomes = (("conversion", "ordered"), ("spend", "spend"), ("margin", "margin"))
+    return UpliftSpec(
+        experiments=("wave-1",),
+        outcomes=tuple(OutcomeSpec(name=name, outcome=outcome, window_days=7) for name, outcome in outcomes),
+    )
 
 
 def _both(name: str) -> tuple[str, ...]:
