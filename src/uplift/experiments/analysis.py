@@ -22,7 +22,7 @@ from uplift.experiments._text import Text
 from uplift.experiments.checks import ALARM, Balance, SampleRatio, balance, sample_ratio, units_by_arm
 from uplift.experiments.multiplicity import benjamini_hochberg, holm
 from uplift.experiments.sequential import anytime_half_width
-from uplift.experiments.verdict import Finding, Verdict, Winner, decide
+from uplift.experiments.verdict import Finding, Names, Verdict, Winner, decide
 
 METHODS = {
     "effect": "Lin (2013) interacted regression on centred covariates, HC2 (CR2 with clusters), Welch df",
@@ -56,6 +56,7 @@ def analyze(
     currency: str | None = None,
     invalid: Sequence[Text] = (),
     early: Sequence[Text] = (),
+    names: Names | None = None,
     seed: int = 0,
 ) -> Analysis:
     """Analyse a randomised experiment from a table with one row a member.
@@ -94,6 +95,8 @@ def analyze(
         Unit shown for metrics in money. Values are taken as they are.
     invalid, early
         What the caller knows that makes the result invalid, or too early.
+    names
+        What people call an arm, a metric or a segment column: name → ``{"zh": …, "en": …}``, for the verdict.
     seed
         Recorded; nothing here is random.
 
@@ -149,7 +152,7 @@ def analyze(
                 f"of {planned_size:,} members planned, {size:,} so far",
             )
         )
-    verdict = _verdict(prepared, estimates, found, tests, alpha, planned_size, reasons, waiting)
+    verdict = _verdict(prepared, estimates, found, tests, alpha, planned_size, reasons, waiting, names)
     role = roles(prepared.metrics)
     used = [arm, *metrics, *covariates, *segments, *groups, *(c for c in (cluster, unit) if c is not None)]
     return Analysis(
@@ -306,6 +309,7 @@ def _verdict(
     planned_size: int | None,
     invalid: list[Text],
     early: list[Text],
+    names: Names | None,
 ) -> Verdict:
     metrics = {metric.name: metric for metric in prepared.metrics}
     role = roles(prepared.metrics)
@@ -336,6 +340,7 @@ def _verdict(
         early=early,
         winner=_winner(prepared, estimates, findings, alpha),
         differing=differing,
+        names=names,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from uplift.experiments._inputs import Metric
 from uplift.experiments._text import Text
@@ -70,6 +70,20 @@ class Winner:
     clear: bool
 
 
+Names = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Say:
+    names: Names
+
+    def zh(self, name: str) -> str:
+        return str(self.names.get(name, {}).get("zh") or name)
+
+    def en(self, name: str) -> str:
+        return str(self.names.get(name, {}).get("en") or name)
+
+
 def decide(
     findings: Sequence[Finding],
     *,
@@ -79,6 +93,7 @@ def decide(
     early: Sequence[Text] = (),
     winner: Winner | None = None,
     differing: Sequence[tuple[str, str, str]] = (),
+    names: Names | None = None,
 ) -> Verdict:
     """The verdict from the findings on the whole population.
 
@@ -94,7 +109,11 @@ def decide(
         Best arm on the primary metric, where there are several.
     differing
         (arm, metric, segment column) whose effect differs between segments for certain.
+    names
+        What people call an arm, a metric or a segment column: name → ``{"zh": …, "en": …}``; the name itself where
+        there is none.
     """
+    say = _Say(names or {})
     if invalid:
         return Verdict(
             "invalid",
@@ -107,29 +126,29 @@ def decide(
     improved = [f for f in findings if f.better and f.role == "primary"]
     better = [f for f in improved if f.arm not in harmed]
     if better:
-        return _effective(better, worse, control, level, winner, differing)
+        return _effective(better, worse, control, level, winner, differing, say)
     # a secondary goal alone proves no harm: it counts where the primary metric has moved
     harm = [f for f in worse if f.role != "secondary" or f.arm in {g.arm for g in improved}]
     if harm:
-        zh, en = _sentences(harm[:3], control, level)
+        zh, en = _sentences(harm[:3], control, level, say)
         return Verdict("harmful", f"有害：{zh}", f"Harmful: {en}")
     shown = [f for f in findings if f.effect is not None and f.low is not None and f.role == "primary"]
     aside = [f for f in findings if (f.better or f.worse) and f.role == "secondary"]
-    aside_zh, aside_en = _sentences(aside[:3], control, level)
+    aside_zh, aside_en = _sentences(aside[:3], control, level, say)
     if aside:
         aside_zh, aside_en = f"次要指标：{aside_zh}", f" Secondary: {aside_en}"
     if early or not shown:
         reasons = list(early) or [
             Text("人数或转化太少，无法给出数字", "too few members or conversions to show numbers")
         ]
-        zh, en = _sentences(shown[:1], control, level)
+        zh, en = _sentences(shown[:1], control, level, say)
         return Verdict(
             "too_early",
             "为时过早：" + "；".join(r.zh for r in reasons) + "。" + (f"目前：{zh}" if shown else "") + aside_zh,
             "Too early: " + "; ".join(r.en for r in reasons) + "." + (f" So far: {en}" if shown else "") + aside_en,
         )
     strongest = min(shown, key=lambda f: f.p_adjusted if f.p_adjusted is not None else 2.0)
-    zh, en = _sentences([strongest], control, level)
+    zh, en = _sentences([strongest], control, level, say)
     return Verdict(
         "no_evidence",
         f"没有证据表明有效。最接近的：{zh}{aside_zh}",
@@ -144,33 +163,40 @@ def _effective(
     level: str,
     winner: Winner | None,
     differing: Sequence[tuple[str, str, str]],
+    say: _Say,
 ) -> Verdict:
     first = better[0].metric
     leading = sorted(better, key=lambda f: -abs(f.effect if f.effect is not None else 0.0))
-    zh, en = _sentences(leading[:3], control, level)
+    zh, en = _sentences(leading[:3], control, level, say)
     if len(leading) > 3:
         zh += f"共有 {len(leading)} 个方案有效。"
         en += f" In all, {len(leading)} arms are effective."
     if winner is not None:
         lead = amount(winner.lead, first)
         if winner.clear:
-            zh += f"最好的是 {winner.arm}，比其次的 {winner.runner_up} 多 {lead.zh}。"
-            en += f" The best is {winner.arm}, ahead of {winner.runner_up} by {lead.en}."
+            zh += f"最好的是 {say.zh(winner.arm)}，比其次的 {say.zh(winner.runner_up)} 多 {lead.zh}。"
+            en += f" The best is {say.en(winner.arm)}, ahead of {say.en(winner.runner_up)} by {lead.en}."
         else:
-            zh += f"最好的方案尚不能确定：{winner.arm} 与 {winner.runner_up} 相差 {lead.zh}，可能只是偶然。"
-            en += f" No single best arm: {winner.arm} and {winner.runner_up} differ by {lead.en}, which may be chance."
+            zh += (
+                f"最好的方案尚不能确定：{say.zh(winner.arm)} 与 {say.zh(winner.runner_up)} 相差 {lead.zh}，"
+                "可能只是偶然。"
+            )
+            en += (
+                f" No single best arm: {say.en(winner.arm)} and {say.en(winner.runner_up)} differ by {lead.en}, "
+                "which may be chance."
+            )
     if worse:
-        bad_zh, bad_en = _sentences(worse[:3], control, level)
+        bad_zh, bad_en = _sentences(worse[:3], control, level, say)
         zh += f"有害的：{bad_zh}"
         en += f" Harmful: {bad_en}"
     if differing:
         cuts = dict.fromkeys(column for _, _, column in differing)
-        zh += f"效果因 {'、'.join(cuts)} 而异，请看分组结果。"
-        en += f" The effect differs by {', '.join(cuts)}: see the segments."
+        zh += f"效果因 {'、'.join(map(say.zh, cuts))} 而异，请看分组结果。"
+        en += f" The effect differs by {', '.join(map(say.en, cuts))}: see the segments."
     return Verdict("effective", f"有效：{zh}", f"Effective: {en}")
 
 
-def _sentences(findings: Sequence[Finding], control: str, level: str) -> tuple[str, str]:
+def _sentences(findings: Sequence[Finding], control: str, level: str, say: _Say) -> tuple[str, str]:
     zh, en = [], []
     for f in findings:
         if f.effect is None or f.low is None or f.high is None:
@@ -183,11 +209,11 @@ def _sentences(findings: Sequence[Finding], control: str, level: str) -> tuple[s
         tail_zh = f"，校正后 {p}" if p else ""
         tail_en = f", adjusted {p}" if p else ""
         zh.append(
-            f"{f.arm} 与 {control} 相比，{f.metric.name} 变化 {effect.zh}"
+            f"{say.zh(f.arm)} 与 {say.zh(control)} 相比，{say.zh(f.metric.name)} 变化 {effect.zh}"
             f"（{level} 区间 {low.number} 至 {high.number}{aside_zh}{tail_zh}）。"
         )
         en.append(
-            f"{f.arm} against {control} changes {f.metric.name} by {effect.en} "
+            f"{say.en(f.arm)} against {say.en(control)} changes {say.en(f.metric.name)} by {effect.en} "
             f"({level} interval {low.number} to {high.number}{aside_en}{tail_en})."
         )
     return "".join(zh), " ".join(en)

@@ -86,12 +86,11 @@ def demo(out: Path, *, members: int, seed: int = 0, models: Path | None = None, 
     progress(f"deciding as of {as_of}")
     decided = recommend(workspace, as_of, progress=progress)
     progress("building the site")
-    built = build_site(workspace)
-    where = workspace.decisions / decided.run
+    built = build_site(workspace, progress=progress)
     return Demo(
         workspace=str(out),
         report=str(built.index),
-        decisions=str(where),
+        decisions=str(decided.folder),
         mlflow=f"bash mlflow/serve.sh -C {out}",
         lines=("churn", churn.text(), "", "uplift", uplift.text(), "", "decisions", decided.text()),
     )

@@ -208,7 +208,7 @@ def analyze_workspace(
         table, arm="arm", control=spec.control, metrics=[metric.name for metric in metrics], covariates=covariates,
         segments=spec.segments, weights=spec.shares, unit="member_id", alpha=spec.alpha,
         min_cell=workspace.config.min_cell, metric_specs={metric.name: metric for metric in metrics},
-        planned_size=spec.planned_size, missing="drop", early=early, seed=seed,
+        planned_size=spec.planned_size, missing="drop", early=early, names=labels, seed=seed,
     )  # fmt: skip
     result = analysis.to_dict()
     result["design"].update(
@@ -345,9 +345,12 @@ def _measured(
 
 
 def _labels(engine: Engine, workspace: Workspace, spec: ExperimentSpec) -> dict[str, Any]:
-    """Names for people: of arms (their offers), of segment columns and of lifecycle segments."""
+    """Names for people: of arms (their offers), of metrics, of segment columns and of lifecycle segments."""
     offers = {row["offer_id"]: row for row in engine.query("SELECT offer_id, name_zh, name_en FROM offers").to_pylist()}
-    labels: dict[str, Any] = {}
+    labels: dict[str, Any] = {"control": {"zh": "对照组", "en": "control"}}
+    for metric in spec.metrics:
+        outcome = OUTCOMES[metric.outcome]
+        labels[metric.name] = {"zh": outcome.text_zh, "en": outcome.text_en}
     for arm in spec.arms:
         offer = offers.get(arm.offer_id or "")
         if offer and offer["name_zh"] and offer["name_en"]:

@@ -30,11 +30,13 @@ def summarize_experiment(result: Mapping[str, Any], language: Language) -> dict[
         "verdict": result["verdict"][language],
         "action": result["verdict"].get(f"action_{language}", ""),
         "arms": _arms(result, language),
-        "goals": [_goal(metrics[name], [e for e in overall if e["metric"] == name], language) for name in metrics],
+        "goals": [
+            _goal(result, metrics[name], [e for e in overall if e["metric"] == name], language) for name in metrics
+        ],
         "checks": _checks(result, language),
         "segments": _segments(result, metrics, by_segment, language),
-        "rows": [_row(e, metrics[e["metric"]], language) for e in overall],
-        "segment_rows": [_row(e, metrics[e["metric"]], language) for e in by_segment],
+        "rows": [_row(result, e, metrics[e["metric"]], language) for e in overall],
+        "segment_rows": [_row(result, e, metrics[e["metric"]], language) for e in by_segment],
         "notes": _notes(result, language),
         "provenance": _provenance(result, language),
         "min_cell": result.get("min_cell", result["design"].get("min_cell", 11)),
@@ -53,7 +55,7 @@ def _metrics(result: Mapping[str, Any], language: Language) -> dict[str, dict[st
         kind = given.get("kind")
         found[name] = {
             "name": name,
-            "label": given.get(f"label_{language}") or name,
+            "label": _arm(result, name, language),
             "unit": "share" if unit == "share" or kind == "rate" else unit,
             "currency": given.get("currency") or currency,
             "up": given.get("goal", "increase") == "increase",
@@ -80,13 +82,20 @@ def _arms(result: Mapping[str, Any], language: Language) -> list[dict[str, str]]
 
 
 def _arm(result: Mapping[str, Any], arm: str, language: Language) -> str:
+    """What people call an arm or a metric."""
     labels = result["design"].get("labels", {}).get(arm, {})
     return str(labels.get(language) or arm)
 
 
-def _goal(metric: Mapping[str, Any], effects: Sequence[Mapping[str, Any]], language: Language) -> dict[str, Any]:
+def _goal(
+    result: Mapping[str, Any], metric: Mapping[str, Any], effects: Sequence[Mapping[str, Any]], language: Language
+) -> dict[str, Any]:
     given = [e for e in effects if e["effect"] is not None]
-    chart = _forest([(e["arm"], e["effect"], e["low"], e["high"]) for e in given], metric, language) if given else None
+    chart = (
+        _forest([(_arm(result, e["arm"], language), e["effect"], e["low"], e["high"]) for e in given], metric, language)
+        if given
+        else None
+    )
     control = next((e["control_mean"] for e in effects if e["control_mean"] is not None), None)
     return {
         "label": metric["label"],
@@ -94,7 +103,7 @@ def _goal(metric: Mapping[str, Any], effects: Sequence[Mapping[str, Any]], langu
         "chart": chart,
         "rows": [
             {
-                "arm": e["arm"],
+                "arm": _arm(result, e["arm"], language),
                 "effect": amount(e["effect"], metric["unit"], metric["currency"], language, difference=True),
                 "interval": span(e["low"], e["high"], metric["unit"], metric["currency"], language),
                 "relative": relative(e, language),
@@ -213,13 +222,17 @@ def segment_label(result: Mapping[str, Any], effect: Mapping[str, Any], language
     return str(labels.get(effect["segment"], {}).get(language) or effect["segment"])
 
 
-def _row(effect: Mapping[str, Any], metric: Mapping[str, Any], language: Language) -> dict[str, str]:
+def _row(
+    result: Mapping[str, Any], effect: Mapping[str, Any], metric: Mapping[str, Any], language: Language
+) -> dict[str, str]:
     unit, currency = metric["unit"], metric["currency"]
-    where = "" if effect["segment_column"] is None else f"{effect['segment_column']} = {effect['segment']}"
+    where = ""
+    if effect["segment_column"] is not None:
+        where = f"{column_label(result, effect['segment_column'], language)}: {segment_label(result, effect, language)}"
     hidden = effect["effect"] is None
     return {
         "metric": metric["label"],
-        "arm": effect["arm"],
+        "arm": _arm(result, effect["arm"], language),
         "segment": where,
         "n_arm": integer(effect["n_arm"]),
         "n_control": integer(effect["n_control"]),
