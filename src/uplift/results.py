@@ -23,13 +23,17 @@ class Rendered:
         fields: Sequence[str] = getattr(self, "_fields", ())
         return [{name: getattr(self, name) for name in fields}]
 
+    def _shown(self) -> list[dict[str, Any]]:
+        """Rows as people read them; a wide result leaves columns to :meth:`to_pandas`."""
+        return self.to_dicts()
+
     def to_pandas(self) -> pd.DataFrame:
         """The result as a table."""
         return pd.DataFrame(self.to_dicts())
 
     def to_markdown(self) -> str:
         """The result as a Markdown table, numbers to four significant digits."""
-        rows = self.to_dicts()
+        rows = self._shown()
         if not rows:
             return "(no rows)"
         names = list(rows[0])
@@ -37,8 +41,13 @@ class Rendered:
         lines += ["| " + " | ".join(_cell(row.get(name)).replace("|", "\\|") for name in names) + " |" for row in rows]
         return "\n".join(lines)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What notebooks show and keep: the table, and as plain text the table too, never all of the fields."""
+        del include, exclude
+        return {"text/html": self._repr_html_(), "text/plain": self.to_markdown()}
+
     def _repr_html_(self) -> str:
-        rows = self.to_dicts()
+        rows = self._shown()
         if not rows:
             return "<p>(no rows)</p>"
         names = list(rows[0])

@@ -88,6 +88,13 @@ class Interaction(Rendered):
     df: float | None = None
 
 
+SHOWN = (
+    "metric", "arm", "segment_column", "segment", "n_arm", "control_mean", "arm_mean", "effect", "low", "high",
+    "relative", "p_adjusted",
+)  # fmt: skip
+"""Columns that a person reads first; the others are in ``to_pandas`` and ``to_dict``."""
+
+
 @dataclass(frozen=True)
 class Analysis(Rendered):
     """An analysed experiment.
@@ -131,6 +138,12 @@ class Analysis(Rendered):
         }
         plain: dict[str, Any] = json_ready(values)
         return plain
+
+    def _shown(self) -> list[dict[str, Any]]:
+        rows = self.to_dicts()
+        segmented = any(row["segment_column"] is not None for row in rows)
+        shown = SHOWN if segmented else [name for name in SHOWN if not name.startswith("segment")]
+        return [{name: row[name] for name in shown} for row in rows]
 
     def _repr_html_(self) -> str:
         sentence = f"<p><b>{_escape(self.verdict.zh)}</b><br>{_escape(self.verdict.en)}</p>"
