@@ -83,6 +83,12 @@ class _Say:
     def en(self, name: str) -> str:
         return str(self.names.get(name, {}).get("en") or name)
 
+    def metric(self, name: str) -> tuple[str, str]:
+        """A metric within a Chinese and an English sentence: in quotation marks where it is words, not a column."""
+        if name not in self.names:
+            return f" {name} ", name
+        return f"“{self.zh(name)}”", f"“{self.en(name)}”"
+
 
 def decide(
     findings: Sequence[Finding],
@@ -208,12 +214,13 @@ def _sentences(findings: Sequence[Finding], control: str, level: str, say: _Say)
         aside_en = f", {relative} in relative terms" if relative else ""
         tail_zh = f"，校正后 {p}" if p else ""
         tail_en = f", adjusted {p}" if p else ""
+        metric_zh, metric_en = say.metric(f.metric.name)
         zh.append(
-            f"{say.zh(f.arm)} 与 {say.zh(control)} 相比，{say.zh(f.metric.name)} 变化 {effect.zh}"
+            f"{say.zh(f.arm)} 与 {say.zh(control)} 相比，{metric_zh.lstrip()}变化 {effect.zh}"
             f"（{level} 区间 {low.number} 至 {high.number}{aside_zh}{tail_zh}）。"
         )
         en.append(
-            f"{say.en(f.arm)} against {say.en(control)} changes {say.en(f.metric.name)} by {effect.en} "
+            f"{say.en(f.arm)} against {say.en(control)} changes {metric_en} by {effect.en} "
             f"({level} interval {low.number} to {high.number}{aside_en}{tail_en})."
         )
     return "".join(zh), " ".join(en)
