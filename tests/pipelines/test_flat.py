@@ -134,7 +134,7 @@ def test_scoring_refuses_what_it_cannot_read(trained: tuple[Path, dict[str, Any]
     new = tmp_path / "new.csv"
     people(20).drop(columns="visit").to_csv(new, index=False)
     out = tmp_path / "e.parquet"
-    with pytest.raises(InputError, match="not a model: there is no meta.json"):
+    with pytest.raises(InputError, match=r"not a model: there is no meta\.json"):
         score(tmp_path / "nowhere", new, out)
     with pytest.raises(InputError, match="no such file"):
         score(model, tmp_path / "absent.csv", out)
