@@ -55,5 +55,5 @@ def test_checks_and_family(result):
 def test_winner_is_named_only_if_it_is_one(result):
     assert result["verdict"]["status"] == "effective"
     assert "In all, 10 arms are effective" in result["verdict"]["en"]
-    assert "No single best arm: discount-2-10-10 and discount-3-7-7" in result["verdict"]["en"]
+    assert "No single best arm: Discount: $2 on $10, 10 days and Discount: $3 on $7, 7 days" in result["verdict"]["en"]
     assert "尚不能确定" in result["verdict"]["zh"]
