@@ -26,6 +26,11 @@ def lengths(quick: int):
     return pytest.mark.parametrize("repeats", [quick, pytest.param(LONG, marks=pytest.mark.proof)])
 
 
+def population(repeats: int) -> int:
+    """Rows of the world from which the truth is taken."""
+    return 300_000 if repeats < LONG else 2_000_000
+
+
 def near(share: float, expected: float, repeats: int, tolerance: float) -> bool:
     """Within the tolerance at 2,000 repeats, widened to three Monte-Carlo errors for fewer."""
     noise = 3 * math.sqrt(expected * (1 - expected) / repeats) if repeats < LONG else 0.0
@@ -103,7 +108,7 @@ def score_of(world: World) -> np.ndarray:
 @lengths(150)
 def test_ranking_intervals_cover_the_truth(setting, repeats):
     options = {"arms": ("a",), "n_features": 3, **SETTINGS[setting]}
-    big = make_world(300_000, random_state=10_001, **options)
+    big = make_world(population(repeats), random_state=10_001, **options)
     truth = true_numbers(score_of(big), big.effects[:, 0])
     n = 2500 if repeats < LONG else 4000
 
@@ -176,8 +181,8 @@ def gain_at_budget(predicted: np.ndarray, effects: np.ndarray, budget: float) ->
 
 @lengths(150)
 def test_several_arm_intervals_cover_the_truth(repeats):
-    big = make_world(300_000, random_state=10_002, **THREE)
-    predicted, rows = predictions(big), np.arange(300_000)
+    big = make_world(population(repeats), random_state=10_002, **THREE)
+    predicted, rows = predictions(big), np.arange(population(repeats))
     best = true_numbers(predicted.max(axis=1), big.effects[rows, predicted.argmax(axis=1)])
     truth = {
         "qini of the best arm": best["qini"],
@@ -204,7 +209,7 @@ def test_several_arm_intervals_cover_the_truth(repeats):
 
 @lengths(150)
 def test_values_comparisons_and_calibration_cover_the_truth(repeats):
-    big = make_world(300_000, random_state=10_003, **THREE)
+    big = make_world(population(repeats), random_state=10_003, **THREE)
     predicted = predictions(big)
     choice = np.where(predicted.max(axis=1) > 0.05, predicted.argmax(axis=1), -1)
     score, other = (np.round(big.X[c].to_numpy(), 1) for c in ("x0", "x2"))

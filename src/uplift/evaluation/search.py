@@ -456,5 +456,6 @@ def _ranking(effects: Floats, trial: Trial, scores: Scores, draws: Draws | None)
         if draws is not None and ranked.draw_q is not None and ranked.draw_gain is not None:
             se = float(draws.standard_error(scale * of(ranked.draw_q, ranked.draw_gain)))
         value = scale * float(of(ranked.q, ranked.gain))
-        numbers.append(metric(name, value, se, n=ranked.n, unit=unit))
+        count = None if draws is None else len(draws.chosen)
+        numbers.append(metric(name, value, se, n=ranked.n, unit=unit, draws=count))
     return numbers[0], numbers[1]

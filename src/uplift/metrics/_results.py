@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from uplift.results import Rendered
 
@@ -65,8 +65,10 @@ def metric(
     null: float | None = 0.0,
     alpha: float = 0.05,
     bounds: tuple[float, float] = (-np.inf, np.inf),
+    draws: int | None = None,
+    logit: bool = False,
 ) -> Metric:
-    """A :class:`Metric` with the normal interval and the one-sided p-value against ``value <= null``.
+    """A :class:`Metric` with its interval and the one-sided p-value against ``value <= null``.
 
     Parameters
     ----------
@@ -74,13 +76,25 @@ def metric(
         Value where there is nothing to find; None when the number tests nothing.
     bounds
         The interval is cut to these, for quantities that cannot lie outside.
+    draws
+        How many draws the standard error comes from: the interval is then Student's, else the normal one.
+    logit
+        Make the interval on the scale of log-odds, for probabilities that are not small-sample normal.
     """
     value = float(value)
     if se is None or not np.isfinite(se) or not np.isfinite(value):
         return Metric(name, value, None, None, None, None, int(n), unit)
-    half = float(norm.ppf(1 - alpha / 2)) * float(se)
+    half = float(critical(alpha, draws) * se)
     low, high = max(value - half, bounds[0]), min(value + half, bounds[1])
+    if logit and 0 < value < 1:
+        middle, width = np.log(value / (1 - value)), half / (value * (1 - value))
+        low, high = (float(1 / (1 + np.exp(-end))) for end in (middle - width, middle + width))
     return Metric(name, value, float(se), low, high, p_value_above(value, se, null), int(n), unit)
+
+
+def critical(alpha: float, draws: int | None = None) -> float:
+    """Standard errors from the estimate to the ends of its interval."""
+    return float(norm.ppf(1 - alpha / 2) if draws is None else t.ppf(1 - alpha / 2, max(draws - 1, 1)))
 
 
 def p_value_above(value: float, se: float, null: float | None) -> float | None:

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 from uplift.errors import InputError
 from uplift.metrics._draws import Draws, make_draws
 from uplift.metrics._ranking import CELLS, area
-from uplift.metrics._results import Metric, metric
+from uplift.metrics._results import Metric, critical, metric
 from uplift.metrics.ranking import PER_1000, POINTS
 from uplift.metrics.trial import Propensity, Trial, read_effects, read_expected, read_trial
 from uplift.results import Rendered
@@ -282,11 +281,12 @@ def _measure(
         drawn_spend, drawn_gain = part.curve()
         drawn = 1000 * np.stack([np.interp(grid, s, g) for s, g in zip(drawn_spend, drawn_gain, strict=True)])
         se = draws.standard_error(drawn)
-        half = float(norm.ppf(1 - alpha / 2))
+        half = critical(alpha, len(draws.chosen))
         low, high = value - half * se, value + half * se
         baseline = _untargeted_draws(grid, trial, costs, expected, draws)
         area_se = float(draws.standard_error(_mean_over(grid, drawn - 1000 * baseline, width)))
-    number = metric("multi_arm_qini", float(advantage), area_se, n=len(trial), unit=PER_1000, alpha=alpha)
+    count = None if draws is None else len(draws.chosen)
+    number = metric("multi_arm_qini", float(advantage), area_se, n=len(trial), unit=PER_1000, alpha=alpha, draws=count)
     return BudgetCurve(grid, value, se, low, high, random, number, len(trial), PER_1000)
 
 

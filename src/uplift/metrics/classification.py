@@ -142,9 +142,10 @@ class _Ranker:
     of: Callable[[Floats, Floats], Floats]
     null: float | None
     bounds: tuple[float, float] = (0.0, 1.0)
+    logit: bool = False
 
 
-_AUC = _Ranker("auc", "probability", _auc, 0.5)
+_AUC = _Ranker("auc", "probability", _auc, 0.5, logit=True)
 
 
 def _lift_ranker(k: float) -> _Ranker:
@@ -155,7 +156,7 @@ def _lift_ranker(k: float) -> _Ranker:
 
 def _ap_ranker(sample: _Sample) -> _Ranker:
     rate = float(np.average(sample.y, weights=sample.weight))
-    return _Ranker("average_precision", "share", _average_precision, rate)
+    return _Ranker("average_precision", "share", _average_precision, rate, logit=True)
 
 
 def _rank_metric(ranker: _Ranker, s: _Sample) -> Metric:
@@ -163,10 +164,22 @@ def _rank_metric(ranker: _Ranker, s: _Sample) -> Metric:
     se = None
     if drawn is not None and s.draws is not None:
         se = float(s.draws.standard_error(ranker.of(*drawn)))
-    value = float(ranker.of(*whole))
     return metric(
-        ranker.name, value, se, n=len(s.y), unit=ranker.unit, null=ranker.null, alpha=s.alpha, bounds=ranker.bounds
+        ranker.name,
+        float(ranker.of(*whole)),
+        se,
+        n=len(s.y),
+        unit=ranker.unit,
+        null=ranker.null,
+        alpha=s.alpha,
+        bounds=ranker.bounds,
+        draws=_count(s.draws),
+        logit=ranker.logit,
     )
+
+
+def _count(draws: Draws | None) -> int | None:
+    return None if draws is None else len(draws.chosen)
 
 
 def roc_auc(y: npt.ArrayLike, p: npt.ArrayLike, **options: Unpack[ClassificationOptions]) -> Metric:
@@ -236,7 +249,17 @@ def calibration_error(
         rows = np.arange(len(s.y))
         drawn = [s.draws.sums(label, count, v, rows) for v in vectors]
         se = float(s.draws.standard_error(_gap(*drawn)))
-    return metric("ece", value, se, n=len(s.y), unit="share", null=None, alpha=s.alpha, bounds=(0.0, 1.0))
+    return metric(
+        "ece",
+        value,
+        se,
+        n=len(s.y),
+        unit="share",
+        null=None,
+        alpha=s.alpha,
+        bounds=(0.0, 1.0),
+        draws=_count(s.draws),
+    )
 
 
 def _gap(happened: npt.NDArray, predicted: npt.NDArray, weight: npt.NDArray) -> Floats:
@@ -353,7 +376,15 @@ def compare_classifiers(
     se = None
     if drawn is not None and other_drawn is not None and first.draws is not None:
         se = float(first.draws.standard_error(ranker.of(*drawn) - ranker.of(*other_drawn)))
-    return metric(f"{ranker.name} difference", value, se, n=len(first.y), unit=ranker.unit, alpha=first.alpha)
+    return metric(
+        f"{ranker.name} difference",
+        value,
+        se,
+        n=len(first.y),
+        unit=ranker.unit,
+        alpha=first.alpha,
+        draws=_count(first.draws),
+    )
 
 
 @dataclass(frozen=True)

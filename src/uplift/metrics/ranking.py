@@ -16,12 +16,11 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 from uplift.errors import InputError, unknown_name
 from uplift.metrics._draws import Draws, make_draws
 from uplift.metrics._ranking import Ranked, area, area_above_random, area_of_toc, gain_at, rank
-from uplift.metrics._results import Curve, Metric, metric
+from uplift.metrics._results import Curve, Metric, critical, metric
 from uplift.metrics.trial import Propensity, compare_with_control, read_trial
 
 Floats = npt.NDArray[np.float64]
@@ -119,7 +118,8 @@ def _number(functional: _Functional, ranked: Ranked, alpha: float) -> Metric:
     value = functional.scale * float(functional.of(ranked.q, ranked.gain))
     drawn = _draw_values(functional, ranked)
     se = None if drawn is None or ranked.draws is None else float(ranked.draws.standard_error(drawn))
-    return metric(functional.name, value, se, n=ranked.n, unit=functional.unit, alpha=alpha)
+    count = None if ranked.draws is None else len(ranked.draws.chosen)
+    return metric(functional.name, value, se, n=ranked.n, unit=functional.unit, alpha=alpha, draws=count)
 
 
 def _draw_values(functional: _Functional, ranked: Ranked) -> Floats | None:
@@ -322,7 +322,7 @@ def _finish(
     ranked: Ranked,
     alpha: float,
 ) -> Curve:
-    half = float(norm.ppf(1 - alpha / 2))
+    half = critical(alpha, None if ranked.draws is None else len(ranked.draws.chosen))
     area_metric = _number(functional, ranked, alpha)
     total = _number(_Functional("total", unit, scale, _TOTAL.of), ranked, alpha)
     clear = total.se is not None and abs(total.value) > CLEARLY * total.se
@@ -395,4 +395,5 @@ def compare(
     if draws is not None and drawn_first is not None and drawn_second is not None:
         se = float(draws.standard_error(drawn_first - drawn_second))
     n = max(first.n, second.n)
-    return metric(f"{functional.name} difference", value, se, n=n, unit=functional.unit, alpha=alpha)
+    count = None if draws is None else len(draws.chosen)
+    return metric(f"{functional.name} difference", value, se, n=n, unit=functional.unit, alpha=alpha, draws=count)
