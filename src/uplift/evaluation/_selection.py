@@ -190,6 +190,8 @@ def verdict(
     works = _bound(single_gain, alpha / (2 * arms)) > 0
     targeting = _bound(over_single, alpha / 2) > 0 and _bound(gain, alpha / 2) > 0
     versus = _per_1000(over_single)
+    if not over_single.value and not over_single.se:
+        versus = (f"the best policy found is {single}-for-all itself, +0", f"找到的最佳策略就是全员发放 {single},+0")
     alone = _per_1000(single_gain)
     if targeting:
         return Verdict(

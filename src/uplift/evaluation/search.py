@@ -16,10 +16,10 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from uplift.errors import InputError, unknown_name
+from uplift.evaluation._leaderboard import Judged, leaderboard
 from uplift.evaluation._selection import (
     Shrunk,
     one_standard_error,
-    ranks_within,
     row_gains,
     shrink,
     single_gains,
@@ -31,11 +31,7 @@ from uplift.evaluation.scores import Scores, encode, expect, score_rows, weighte
 from uplift.learners import LEARNERS, BaseUpliftLearner, EffectProgram, NoEffect, Term, make_learner
 from uplift.learners._scorers import ConstantScorer
 from uplift.metrics import Metric
-from uplift.metrics._draws import Draws, make_draws
-from uplift.metrics._ranking import Ranked, area_above_random, area_of_toc, rank
-from uplift.metrics._results import metric
-from uplift.metrics.ranking import PER_1000, PER_MEMBER
-from uplift.metrics.trial import Propensity, Trial, compare_with_control, read_trial
+from uplift.metrics.trial import Propensity, Trial, read_trial
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -246,7 +242,7 @@ class UpliftSearchCV(BaseEstimator):
                 outer[a][data.fold == b] = both[~of_a]
         return _Views(single, outer)
 
-    def _judge(self, name: str, learner: Any, data: _Data, gamma: _Views) -> _Judged:
+    def _judge(self, name: str, learner: Any, data: _Data, gamma: _Views) -> Judged:
         """Fit one candidate on every training set, and value its policy within each outer set."""
         begun = time.perf_counter()
         arms = len(data.trial.arms)
@@ -272,9 +268,9 @@ class UpliftSearchCV(BaseEstimator):
             outer[rows] = raw if exempt else shrunk.apply(raw, data.trial.weight[rows])
         whole = _shrunk(views.single, gamma.single, data, every, exempt)
         gains = row_gains(whole.effects, gamma.single, offered)[0]
-        return _Judged(name, whole, gains, inner, outer, time.perf_counter() - begun)
+        return Judged(name, whole, gains, inner, outer, time.perf_counter() - begun)
 
-    def _choose(self, judged: list[_Judged], scores: Scores, gamma: _Views, data: _Data) -> None:
+    def _choose(self, judged: list[Judged], scores: Scores, gamma: _Views, data: _Data) -> None:
         weight, clusters, offered = scores.weight, data.clusters, scores.offered
         arms = len(scores.arms)
         chosen = one_standard_error([one.gains for one in judged], weight, clusters, self.tolerance)
@@ -306,7 +302,7 @@ class UpliftSearchCV(BaseEstimator):
         self.best_name_ = best.name
         self.shrinkage_ = dict(zip(("level", "between_arms"), best.shrunk.factors, strict=True))
         self._shrunk, self.constant_, self.effects_ = best.shrunk, best.shrunk.constant, best.shrunk.effects
-        self.leaderboard_ = _leaderboard(judged, chosen, one_for_all, scores, self.n_bootstrap, self.random_state)
+        self.leaderboard_ = leaderboard(judged, chosen, one_for_all, scores, self.n_bootstrap, self.random_state)
         said = verdict(
             best.name, self.selected_.gain, self.selected_.over_single, single, single_gain, arms, self.alpha
         )
@@ -351,18 +347,6 @@ class _Data:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """One candidate: out-of-fold effects and gains; gains within each outer set; effects on the outer folds."""
-
-    name: str
-    shrunk: Shrunk
-    gains: Floats
-    inner: Mapping[int, Floats]
-    outer: Floats
-    seconds: float
-
-
 def _shrunk(predicted: Floats, gamma: Floats, data: _Data, among: list[int], exempt: bool) -> Shrunk:
     if exempt:
         arms = predicted.shape[1]
@@ -401,61 +385,3 @@ def _best_single(scores: Scores, alpha: float) -> tuple[Hashable, Metric]:
     ]  # fmt: skip
     best = int(np.argmax(gains))
     return scores.arms[best], gains[best]
-
-
-def _leaderboard(
-    judged: list[_Judged],
-    chosen: int,
-    one_for_all: Floats,
-    scores: Scores,
-    n_bootstrap: int,
-    random_state: int | None,
-) -> pd.DataFrame:
-    trial = Trial(scores.y, scores.assigned, scores.control, scores.arms, scores.propensity, scores.weight)
-    draws = make_draws(len(scores), n_bootstrap, random_state, scores.clusters)
-    rows = []
-    for position, one in enumerate(judged):
-        gain = mean_metric("gain", one.gains, scores.weight, scores.clusters)
-        over = mean_metric("gain over single", one.gains - one_for_all, scores.weight, scores.clusters)
-        qini, autoc = _ranking(one.shrunk.effects, trial, scores, draws)
-        choice = row_gains(one.shrunk.effects, one.shrunk.effects, scores.offered)[0]
-        row: dict[str, Any] = {"candidate": one.name, "chosen": position == chosen}
-        for name, number in (("value", gain), ("over_single", over), ("qini", qini), ("autoc", autoc)):
-            row |= {
-                name: number.value,
-                f"{name}_se": number.se,
-                f"{name}_low": number.low,
-                f"{name}_high": number.high,
-                f"{name}_p": number.p_value,
-            }
-        row["promised"] = float(np.average(np.nan_to_num(choice), weights=scores.weight))
-        row["kept_level"], row["kept_between_arms"] = one.shrunk.factors
-        row["seconds"] = round(one.seconds, 2)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _ranking(effects: Floats, trial: Trial, scores: Scores, draws: Draws | None) -> tuple[Metric, Metric]:
-    """Qini and AUTOC of the best predicted effect, ranked within folds."""
-    comparison = compare_with_control(effects, trial, expected=scores.expected)
-    ranked: Ranked = rank(
-        replace(
-            comparison,
-            score=ranks_within(
-                comparison.score, scores.fold if comparison.row is None else scores.fold[comparison.row]
-            ),
-        ),
-        draws,
-    )
-    numbers = []
-    for name, unit, scale, of in (
-        ("qini", PER_1000, 1000.0, area_above_random),
-        ("autoc", PER_MEMBER, 1.0, area_of_toc),
-    ):
-        se = None
-        if draws is not None and ranked.draw_q is not None and ranked.draw_gain is not None:
-            se = float(draws.standard_error(scale * of(ranked.draw_q, ranked.draw_gain)))
-        value = scale * float(of(ranked.q, ranked.gain))
-        count = None if draws is None else len(draws.chosen)
-        numbers.append(metric(name, value, se, n=ranked.n, unit=unit, draws=count))
-    return numbers[0], numbers[1]

@@ -8,17 +8,13 @@ from uplift.metrics.budget import BudgetCurve, multi_arm_qini
 from uplift.metrics.calibration import Calibration, CalibrationGroup, effect_calibration
 from uplift.metrics.classification import (
     ChurnMetrics,
-    Reliability,
-    ReliabilityPoint,
     average_precision,
-    brier_score,
-    calibration_error,
     churn_metrics,
     compare_classifiers,
     lift_at_k,
-    reliability,
     roc_auc,
 )
+from uplift.metrics.probability import Reliability, ReliabilityPoint, brier_score, calibration_error, reliability
 from uplift.metrics.ranking import (
     Options,
     autoc,

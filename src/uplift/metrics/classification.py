@@ -1,94 +1,30 @@
-"""Does a risk rank and is it calibrated? Numbers for churn and other yes-or-no predictions, with intervals.
+"""Does a risk rank? Numbers for churn and other yes-or-no predictions, with intervals.
 
-References: DeLong et al. (1988) and Hanley & McNeil (1982) on the area under the ROC curve; Naeini et al. (2015),
-expected calibration error; Brier (1950).
+References: DeLong, DeLong & Clarke-Pearson (1988) on the area under the ROC curve; the draws are those of the ranking
+metrics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 from uplift.errors import InputError, unknown_name
-from uplift.metrics._draws import Draws, make_draws
 from uplift.metrics._ranking import CELLS
 from uplift.metrics._results import Metric, metric
-from uplift.metrics.calibration import ROUNDING
-from uplift.metrics.trial import raise_all, read_numbers
+from uplift.metrics._risks import ClassificationOptions, Sample, read_risks
+from uplift.metrics.probability import brier_score, calibration_error
 from uplift.metrics.value import standard_error
 from uplift.results import Rendered
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.intp]
 
 
-class ClassificationOptions(TypedDict, total=False):
-    """Keyword arguments that every classification metric takes.
-
-    Attributes
-    ----------
-    sample_weight
-        Weight of each row, ``(n,)``.
-    clusters
-        Rows with the same value (one member at several dates) are resampled together, ``(n,)``.
-    n_bootstrap, random_state, alpha
-        Half-sample draws (default 200; 0 for none), their seed (default 0), and 1 − level (default .05).
-    """
-
-    sample_weight: npt.ArrayLike | None
-    clusters: npt.ArrayLike | None
-    n_bootstrap: int
-    random_state: int | None
-    alpha: float
-
-
-@dataclass(frozen=True)
-class _Sample:
-    y: Floats
-    p: Floats
-    weight: Floats
-    clusters: npt.ArrayLike | None
-    draws: Draws | None
-    alpha: float
-
-
-def _read(
-    y: npt.ArrayLike,
-    p: npt.ArrayLike,
-    *,
-    sample_weight: npt.ArrayLike | None = None,
-    clusters: npt.ArrayLike | None = None,
-    n_bootstrap: int = 200,
-    random_state: int | None = 0,
-    alpha: float = 0.05,
-    probability: bool = False,
-    resample: bool = True,
-) -> _Sample:
-    wrong: list[str] = []
-    outcome, score = read_numbers("y", y, wrong), read_numbers("p", p, wrong)
-    weight = np.ones(len(outcome)) if sample_weight is None else read_numbers("sample_weight", sample_weight, wrong)
-    if not wrong and not len(outcome) == len(score) == len(weight):
-        wrong.append(f"y, p and sample_weight have {len(outcome):,}, {len(score):,} and {len(weight):,} rows")
-    if not wrong:
-        if not np.isin(outcome, (0, 1)).all():
-            wrong.append("y must be 0 or 1")
-        elif not (0 < outcome @ weight < weight.sum()):
-            wrong.append("y must hold both 0 and 1: with one kind only there is nothing to tell apart")
-        if (weight < 0).any():
-            wrong.append("sample_weight is negative in some rows")
-        if probability and ((score < 0) | (score > 1)).any():
-            wrong.append("p must be a probability, within [0, 1]")
-    raise_all(wrong)
-    draws = make_draws(len(outcome), n_bootstrap, random_state, clusters) if resample else None
-    return _Sample(outcome, score, weight, clusters, draws, alpha)
-
-
-def _sorted_sums(s: _Sample) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats] | None]:
+def _sorted_sums(s: Sample) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats] | None]:
     """Cumulative weight of churners and of others, highest risk first, at every tie; and the same per draw."""
     order = np.argsort(-s.p, kind="stable")
     ordered = s.p[order]
@@ -154,12 +90,12 @@ def _lift_ranker(k: float) -> _Ranker:
     return _Ranker(f"lift_at_{100 * k:g}", "times the mean rate", _lift(k), 1.0, (0.0, 1 / k))
 
 
-def _ap_ranker(sample: _Sample) -> _Ranker:
+def _ap_ranker(sample: Sample) -> _Ranker:
     rate = float(np.average(sample.y, weights=sample.weight))
     return _Ranker("average_precision", "share", _average_precision, rate, logit=True)
 
 
-def _rank_metric(ranker: _Ranker, s: _Sample) -> Metric:
+def _rank_metric(ranker: _Ranker, s: Sample) -> Metric:
     whole, drawn = _sorted_sums(s)
     se = None
     if drawn is not None and s.draws is not None:
@@ -173,13 +109,9 @@ def _rank_metric(ranker: _Ranker, s: _Sample) -> Metric:
         null=ranker.null,
         alpha=s.alpha,
         bounds=ranker.bounds,
-        draws=_count(s.draws),
+        draws=s.n_draws,
         logit=ranker.logit,
     )
-
-
-def _count(draws: Draws | None) -> int | None:
-    return None if draws is None else len(draws.chosen)
 
 
 def roc_auc(y: npt.ArrayLike, p: npt.ArrayLike, **options: Unpack[ClassificationOptions]) -> Metric:
@@ -199,12 +131,12 @@ def roc_auc(y: npt.ArrayLike, p: npt.ArrayLike, **options: Unpack[Classification
     >>> float(roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]))
     0.75
     """
-    return _rank_metric(_AUC, _read(y, p, **options))
+    return _rank_metric(_AUC, read_risks(y, p, **options))
 
 
 def average_precision(y: npt.ArrayLike, p: npt.ArrayLike, **options: Unpack[ClassificationOptions]) -> Metric:
     """Mean precision over recall; p-value against the share of y = 1. Parameters as in :func:`roc_auc`."""
-    sample = _read(y, p, **options)
+    sample = read_risks(y, p, **options)
     return _rank_metric(_ap_ranker(sample), sample)
 
 
@@ -215,130 +147,7 @@ def lift_at_k(
 
     Other parameters as in :func:`roc_auc`; p-value against 1.
     """
-    return _rank_metric(_lift_ranker(k), _read(y, p, **options))
-
-
-def brier_score(y: npt.ArrayLike, p: npt.ArrayLike, **options: Unpack[ClassificationOptions]) -> Metric:
-    """Mean squared error of a probability; analytic standard error. Parameters as in :func:`roc_auc`."""
-    s = _read(y, p, probability=True, resample=False, **options)
-    errors = (s.p - s.y) ** 2
-    value = float(np.average(errors, weights=s.weight))
-    se = standard_error(errors - value, s.weight, s.clusters)
-    return metric("brier", value, se, n=len(s.y), unit="share²", null=None, alpha=s.alpha, bounds=(0.0, 1.0))
-
-
-def calibration_error(
-    y: npt.ArrayLike, p: npt.ArrayLike, *, bins: int = 10, **options: Unpack[ClassificationOptions]
-) -> Metric:
-    """Expected calibration error: mean distance between predicted and observed rate over bins of equal size.
-
-    Parameters
-    ----------
-    bins
-        Bins by rank, so that each holds about the same number of rows; equal predictions are never split.
-    y, p, **options
-        As in :func:`roc_auc`; ``p`` must be a probability.
-    """
-    s = _read(y, p, probability=True, **options)
-    label, count = _equal_bins(s, bins)
-    vectors = (s.weight * s.y, s.weight * s.p, s.weight)
-    happened, predicted, weight = (np.bincount(label, weights=v, minlength=count) for v in vectors)
-    value = float(_gap(happened, predicted, weight))
-    se = None
-    if s.draws is not None:
-        rows = np.arange(len(s.y))
-        drawn = [s.draws.sums(label, count, v, rows) for v in vectors]
-        se = float(s.draws.standard_error(_gap(*drawn)))
-    return metric(
-        "ece",
-        value,
-        se,
-        n=len(s.y),
-        unit="share",
-        null=None,
-        alpha=s.alpha,
-        bounds=(0.0, 1.0),
-        draws=_count(s.draws),
-    )
-
-
-def _gap(happened: npt.NDArray, predicted: npt.NDArray, weight: npt.NDArray) -> Floats:
-    return np.asarray(np.abs(happened - predicted).sum(axis=-1) / weight.sum(axis=-1))
-
-
-def _equal_bins(s: _Sample, bins: int) -> tuple[Ints, int]:
-    if bins < 1:
-        raise InputError(f"bins must be at least 1, found {bins}")
-    order = np.argsort(s.p, kind="stable")
-    score, weight = s.p[order], s.weight[order]
-    first = np.flatnonzero(np.append(True, score[1:] != score[:-1]))
-    sizes = np.diff(np.append(first, len(score)))
-    tied = np.add.reduceat(weight, first)
-    middle = np.cumsum(tied) - tied / 2
-    of_tie = np.minimum((bins * middle / weight.sum() + ROUNDING).astype(np.intp), bins - 1)
-    _, of_tie = np.unique(of_tie, return_inverse=True)
-    label = np.empty(len(score), dtype=np.intp)
-    label[order] = np.repeat(of_tie, sizes)
-    return label, int(of_tie.max()) + 1
-
-
-class ReliabilityPoint(NamedTuple):
-    """Rows with similar predictions: mean prediction, observed rate with its Wilson interval, rows."""
-
-    predicted: float
-    observed: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True)
-class Reliability(Rendered):
-    """The reliability diagram's points, lowest predictions first, and the calibration error.
-
-    Attributes
-    ----------
-    points
-        One per bin of about equal size.
-    error
-        The :func:`calibration_error` over the same bins.
-    """
-
-    points: tuple[ReliabilityPoint, ...]
-    error: Metric
-
-    def __iter__(self) -> Iterator[ReliabilityPoint]:
-        return iter(self.points)
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """One row a point."""
-        return [point._asdict() for point in self.points]
-
-
-def reliability(
-    y: npt.ArrayLike, p: npt.ArrayLike, *, bins: int = 10, **options: Unpack[ClassificationOptions]
-) -> Reliability:
-    """Predicted against observed rates in bins of equal size. Parameters as in :func:`calibration_error`."""
-    error = calibration_error(y, p, bins=bins, **options)
-    s = _read(y, p, probability=True, resample=False, **options)
-    label, count = _equal_bins(s, bins)
-    z = float(norm.ppf(1 - s.alpha / 2))
-    points = []
-    for number in range(count):
-        rows = label == number
-        weight = s.weight[rows]
-        if weight.sum() <= 0:
-            continue
-        rate = float(np.average(s.y[rows], weights=weight))
-        size = float(weight.sum() ** 2 / (weight @ weight))
-        middle = (rate + z * z / (2 * size)) / (1 + z * z / size)
-        half = z / (1 + z * z / size) * np.sqrt(rate * (1 - rate) / size + z * z / (4 * size * size))
-        predicted = float(np.average(s.p[rows], weights=weight))
-        points.append(ReliabilityPoint(predicted, rate, float(middle - half), float(middle + half), int(rows.sum())))
-    return Reliability(tuple(points), error)
+    return _rank_metric(_lift_ranker(k), read_risks(y, p, **options))
 
 
 def compare_classifiers(
@@ -364,8 +173,8 @@ def compare_classifiers(
     Metric
         Value of ``p`` minus value of ``other``, with one-sided p-value for ``p`` being better.
     """
-    first = _read(y, p, **options)
-    second = _read(y, other, resample=False, **options)
+    first = read_risks(y, p, **options)
+    second = read_risks(y, other, resample=False, **options)
     second = replace(second, draws=first.draws)
     rankers = {"roc_auc": _AUC, "average_precision": _ap_ranker(first), "lift_at_k": _lift_ranker(k)}
     if metric_name not in rankers:
@@ -383,7 +192,7 @@ def compare_classifiers(
         n=len(first.y),
         unit=ranker.unit,
         alpha=first.alpha,
-        draws=_count(first.draws),
+        draws=first.n_draws,
     )
 
 
@@ -420,7 +229,7 @@ class ChurnMetrics(Rendered):
 
 def churn_metrics(y: npt.ArrayLike, p: npt.ArrayLike, **options: Unpack[ClassificationOptions]) -> ChurnMetrics:
     """All classification metrics of one risk. Parameters as in :func:`roc_auc`."""
-    s = _read(y, p, resample=False, **options)
+    s = read_risks(y, p, resample=False, **options)
     rate = float(np.average(s.y, weights=s.weight))
     base = metric(
         "base_rate", rate, standard_error(s.y - rate, s.weight, s.clusters), n=len(s.y), unit="share", null=None,

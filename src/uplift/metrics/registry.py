@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from uplift.metrics import budget, calibration, classification, ranking, value
+from uplift.metrics import budget, calibration, classification, probability, ranking, value
 
 Kind = Literal["ranking", "curve", "budget", "calibration", "policy", "classification", "reliability", "comparison"]
 
@@ -58,11 +58,11 @@ _ALL = (
         "average_precision", classification.average_precision, "classification", "high", "average precision", "平均精度"
     ),
     RegisteredMetric("lift_at_k", classification.lift_at_k, "classification", "high", "lift at k", "前 k 提升度"),
-    RegisteredMetric("brier_score", classification.brier_score, "classification", "low", "Brier score", "Brier 分数"),
+    RegisteredMetric("brier_score", probability.brier_score, "classification", "low", "Brier score", "Brier 分数"),
     RegisteredMetric(
-        "calibration_error", classification.calibration_error, "classification", "low", "calibration error", "校准误差"
+        "calibration_error", probability.calibration_error, "classification", "low", "calibration error", "校准误差"
     ),
-    RegisteredMetric("reliability", classification.reliability, "reliability", None, "reliability", "可靠性曲线"),
+    RegisteredMetric("reliability", probability.reliability, "reliability", None, "reliability", "可靠性曲线"),
     RegisteredMetric(
         "compare_classifiers",
         classification.compare_classifiers,
