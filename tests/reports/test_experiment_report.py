@@ -61,3 +61,9 @@ def test_the_same_result_gives_the_same_bytes(result: dict[str, Any], tmp_path: 
     second = [p.read_bytes() for p in write_experiment_report(result, tmp_path / "b")]
     assert first == second
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["report.en.html", "report.zh.html"]
+
+
+def test_colour_is_for_effects_that_stand_after_adjustment(result: dict[str, Any]) -> None:
+    assert 'class="good">+7.66' in render_experiment(result, "en")
+    result["effects"][0]["p_adjusted"] = 0.2
+    assert 'class="flat">+7.66' in render_experiment(result, "en")

@@ -20,13 +20,17 @@ _FONT = "system-ui, 'Segoe UI', 'PingFang SC', 'Noto Sans CJK SC', 'Microsoft Ya
 
 @dataclass(frozen=True)
 class Bar:
-    """One estimate with its interval; ``low`` and ``high`` None: no interval."""
+    """One estimate with its interval; ``low`` and ``high`` None: no interval.
+
+    ``certain`` False draws it in the neutral colour even where the interval leaves out zero: one of many comparisons.
+    """
 
     label: str
     value: float
     low: float | None
     high: float | None
     text: str
+    certain: bool = True
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def _labels(axes: Axes, bars: Sequence[Bar], wide: bool) -> None:
 
 
 def _colour(bar: Bar, good_is_positive: bool) -> str:
-    if bar.low is None or bar.high is None or bar.low <= 0 <= bar.high:
+    if not bar.certain or bar.low is None or bar.high is None or bar.low <= 0 <= bar.high:
         return NEUTRAL
     return GOOD if (bar.low > 0) == good_is_positive else BAD
 

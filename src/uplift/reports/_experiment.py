@@ -8,6 +8,7 @@ from typing import Any
 from uplift.reports._charts import Bar, Chart, Forest
 from uplift.reports._words import Language, amount, integer, p_phrase, p_value, percent, span, word
 
+LEVEL = 0.05
 _STATUS_COLOUR = {"effective": "good", "harmful": "bad", "no_evidence": "flat", "too_early": "flat", "invalid": "bad"}
 
 
@@ -92,7 +93,11 @@ def _goal(
 ) -> dict[str, Any]:
     given = [e for e in effects if e["effect"] is not None]
     chart = (
-        _forest([(_arm(result, e["arm"], language), e["effect"], e["low"], e["high"]) for e in given], metric, language)
+        _forest(
+            [(_arm(result, e["arm"], language), e["effect"], e["low"], e["high"], certain(e)) for e in given],
+            metric,
+            language,
+        )
         if given
         else None
     )
@@ -115,23 +120,35 @@ def _goal(
 
 
 def _forest(
-    rows: Sequence[tuple[str, float, float | None, float | None]], metric: Mapping[str, Any], language: Language
+    rows: Sequence[tuple[str, float, float | None, float | None, bool]], metric: Mapping[str, Any], language: Language
 ) -> Chart:
     unit, currency = metric["unit"], metric["currency"]
     axis = f"{metric['label']}: {word('effect', language)}"
     if unit == "share":
         axis += f" ({word('points', language)})"
     bars = tuple(
-        Bar(str(label), value, low, high, amount(value, unit, currency, language, difference=True).split(" ")[0])
-        for label, value, low, high in rows
+        Bar(
+            str(label),
+            value,
+            low,
+            high,
+            amount(value, unit, currency, language, difference=True).split(" ")[0],
+            certain,
+        )
+        for label, value, low, high, certain in rows
     )
     return Forest(axis, bars, scale=100.0 if unit == "share" else 1.0, good_is_positive=bool(metric["up"]))
 
 
+def certain(effect: Mapping[str, Any]) -> bool:
+    """Whether an effect stands after all comparisons are counted; colour is for these only, as the verdict is."""
+    return effect["p_adjusted"] is None or effect["p_adjusted"] < LEVEL
+
+
 def sign_class(effect: Mapping[str, Any], *, up: bool) -> str:
-    """``good``, ``bad`` or ``flat``, by where the interval lies."""
+    """``good``, ``bad`` or ``flat``, by where the interval lies and whether it stands after all comparisons."""
     low, high = effect["low"], effect["high"]
-    if low is None or high is None or low <= 0 <= high:
+    if not certain(effect) or low is None or high is None or low <= 0 <= high:
         return "flat"
     return "good" if (low > 0) == up else "bad"
 
@@ -179,7 +196,7 @@ def _segments(
         shown = [e for e in rows if e["effect"] is not None]
         test = tests.get((column, arm, metric))
         adjusted = test["p_adjusted"] if test else None
-        differs = adjusted is not None and adjusted < 0.05
+        differs = adjusted is not None and adjusted < LEVEL
         label = column_label(result, column, language)
         text = word(
             "interaction_yes" if differs else "interaction_no",
@@ -195,6 +212,7 @@ def _segments(
                 e["effect"] if e["shrunk"] is None else e["shrunk"],
                 e["low"] if e["shrunk"] is None else e["shrunk_low"],
                 e["high"] if e["shrunk"] is None else e["shrunk_high"],
+                True,
             )
             for e in shown
         ]

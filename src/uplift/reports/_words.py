@@ -85,8 +85,9 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Points: from 10.0 % to 12.0 % is +2.0 points.",
     ),
     "read_adjusted": (
-        "一次比较多个方案时，p 值已经校正，避免碰运气。",
-        "Where several arms are compared, p-values are adjusted, so that one of many does not win by luck.",
+        "一次比较多个方案时，p 值已经校正，避免碰运气；绿色和红色只给校正后仍然成立的效果。",
+        "Where several arms are compared, p-values are adjusted, so that one of many does not win by luck; green and "
+        "red are for effects that stand after that.",
     ),
     "points": ("个百分点", "points"),
     "data_hash": ("数据指纹", "Data fingerprint"),
