@@ -105,6 +105,8 @@ def test_it_beats_the_recency_rule_and_serves(trained: Workspace, data: ChurnDat
         int(data.evaluation.sum()),
         int((~data.evaluation).sum()),
     )
+    folds = (local.folder / "artifacts" / "folds.txt").read_text(encoding="utf-8")
+    assert [fold == "-" for fold in folds] == data.evaluation.tolist()
     bundle = load_bundle(champion.folder)
     risk = bundle.predict_frame(data.X[data.evaluation])["churn_risk"].to_numpy()
     assert np.ptp(risk) > 0.1

@@ -192,6 +192,18 @@ def test_money_is_shown_in_units_and_logged_in_cents(learned: Learned) -> None:
     assert f"{done.metrics['policy.gain'] / 100:+.4f}" in done.text()
 
 
+def test_folds_and_the_gain_curve_are_logged(learned: Learned, data: UpliftData) -> None:
+    _, registry, done = learned
+    local = run_of(registry, done)
+    folds = (local.folder / "artifacts" / "folds.txt").read_text(encoding="utf-8")
+    assert [fold == "-" for fold in folds] == data.held_out.tolist()
+    of_member = pd.Series(list(folds)).groupby(data.member_id).nunique()
+    assert (of_member == 1).all(), "all rows of a member share a fold"
+    curve = local.run.curves["gain"]
+    assert curve[-1] == pytest.approx(done.metrics["policy.gain"], rel=1e-6)
+    assert curve[len(curve) // 2] >= 0.4 * curve[-1], "those it promises most give more than their share"
+
+
 def test_the_models_folder_holds_text_only_and_predicts_the_same_again(learned: Learned, data: UpliftData) -> None:
     _, registry, done = learned
     local = run_of(registry, done)

@@ -123,6 +123,7 @@ class ChurnModel(ClassifierMixin, BaseEstimator):
 
         folds = assign_folds(target.astype(np.intp), self.folds, group, seed)
         scores = self._out_of_fold(settings, matrix, target, weight, folds)
+        self.fold_ = folds
         self.calibrator_ = Calibrator.learn(scores, target, weight, self.calibration)
         used = weight > 0
         scorer = fit_classifier(settings, matrix[used], target[used], weight[used])

@@ -25,6 +25,7 @@ from uplift.pipelines._training import (
     as_csv,
     choose_features,
     find_spec,
+    fold_text,
     informative,
     last_day,
     signature,
@@ -106,6 +107,7 @@ def train_churn(
         curves={"reliability": [point.observed for point in points]},
         artifacts={
             "importance.csv": as_csv(model.feature_importance().to_dict("records")),
+            "folds.txt": fold_text(model.fold_, train),
             "reliability.csv": as_csv([point._asdict() for point in points]),
         },
         tags={"data_fingerprint": digest, "version": __version__},

@@ -19,7 +19,7 @@ from uplift.errors import InputError
 from uplift.evaluation import GateResult, PolicyGain, UpliftSearchCV, uplift_gate
 from uplift.learners import BaseUpliftLearner, make_learner
 from uplift.learners.bundle import load_bundle, output_columns, save_bundle
-from uplift.pipelines._training import Progress, Trained, as_csv, find_spec, informative, signature, silent
+from uplift.pipelines._training import Progress, Trained, as_csv, find_spec, fold_text, informative, signature, silent
 from uplift.pipelines._uplift_data import CONTROL, UpliftData, uplift_data
 from uplift.pipelines._valuing import Valuing, effects_of
 from uplift.tracking import PinnedModel, Registry, Run, open_registry, run_key
@@ -61,9 +61,8 @@ def train_uplift(
     progress("valuing the policy on members that nothing was fitted on")
     valuing = Valuing(data, columns, seed=spec.seed)
     single = valuing.best_single(spec.value_outcome)
-    gain = valuing.gain(
-        spec.value_outcome, models[spec.value_outcome].predict(data.X.loc[data.held_out, columns]), single=single
-    )
+    effects = models[spec.value_outcome].predict(data.X.loc[data.held_out, columns])
+    gain = valuing.gain(spec.value_outcome, effects, single=single)
     gate = _gate(gain, registry.champion(UPLIFT), valuing, data, spec)
     segments = valuing.segments(workspace.config.min_cell)
     run = Run(
@@ -71,7 +70,9 @@ def train_uplift(
         key=key,
         params=_params(spec, data, columns, search),
         metrics=_metrics(gain, models, data),
+        curves={"gain": valuing.gain_curve(gain, effects)},
         artifacts={
+            "folds.txt": fold_text(search.fold_, ~data.held_out),
             "leaderboard.csv": search.leaderboard_.to_csv(index=False),
             "segment_effects.csv": as_csv(segments),
             "importance.csv": _importance(models),

@@ -159,9 +159,10 @@ class MlflowBackend:
 
     def _pack(self, run: LocalRun, folder: Path) -> None:
         """The model as a pyfunc whose code is ours and whose data are text: nothing in it is unpickled."""
-        import mlflow.pyfunc
-        from mlflow.models import ModelSignature
-        from mlflow.types import ColSpec, Schema
+        with _quiet():
+            import mlflow.pyfunc
+            from mlflow.models import ModelSignature
+            from mlflow.types import ColSpec, Schema
 
         def schema(columns: Sequence[tuple[str, str]], *, required: bool) -> Schema:
             return Schema([ColSpec(kind, name, required=required) for name, kind in columns])
