@@ -66,7 +66,7 @@ def common_options(function: F) -> F:
             return function(*args, **kwargs)
         except UpliftError as error:
             fail(error, as_json=kwargs["as_json"])
-        except Exception as error:
+        except Exception as error:  # the last line of defence: a person gets a message, a developer UPLIFT_DEBUG
             if os.environ.get("UPLIFT_DEBUG"):
                 raise
             what = f"{type(error).__name__}: {error}"

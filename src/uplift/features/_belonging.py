@@ -6,17 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from uplift.features._feature import Feature, Unit, within
+from uplift.features._feature import Feature, Kind, Unit, within
 
 
 def member_features() -> Iterator[Feature]:
     """From ``members``, and from the members whom a member referred."""
 
     def one(
-        name: str, aggregate: str, unit: Unit, zh: str, en: str, *, kind: str = "number", source: str = "members",
+        name: str, aggregate: str, unit: Unit, zh: str, en: str, *, kind: Kind = "number", source: str = "members",
         days: int | None = None, empty: float | None = None, as_stored: bool = True,
     ) -> Feature:
-        return Feature(name, source, aggregate, days, kind, unit, zh, en, empty, None, as_stored)  # type: ignore[arg-type]
+        return Feature(name, source, aggregate, days, kind, unit, zh, en, empty, None, as_stored)
 
     yield one("tenure_days", "max(age_days)", "days", "入会天数", "Days since registration", as_stored=False)
     yield one("age_years", "max(age)", "years", "年龄", "Age in years", as_stored=False)
@@ -53,9 +53,9 @@ def balance_features() -> Iterator[Feature]:
 
     def one(
         name: str, aggregate: str, unit: Unit, zh: str, en: str, days: int | None = None, *,
-        empty: float | bool | None = None, kind: str = "number",
+        empty: float | bool | None = None, kind: Kind = "number",
     ) -> Feature:
-        return Feature(name, "balances", aggregate, days, kind, unit, zh, en, empty)  # type: ignore[arg-type]
+        return Feature(name, "balances", aggregate, days, kind, unit, zh, en, empty)
 
     def balance(account: str) -> str:
         mine = f"account = '{account}'"
@@ -114,9 +114,9 @@ def contract_features() -> Iterator[Feature]:
 
     def one(
         name: str, aggregate: str, unit: Unit, zh: str, en: str, *, empty: float | bool | None = None,
-        kind: str = "number", by: str | None = None, as_stored: bool = False,
+        kind: Kind = "number", by: str | None = None, as_stored: bool = False,
     ) -> Feature:
-        return Feature(name, "contracts", aggregate, None, kind, unit, zh, en, empty, by, as_stored)  # type: ignore[arg-type]
+        return Feature(name, "contracts", aggregate, None, kind, unit, zh, en, empty, by, as_stored)
 
     left = "sum(sessions_total - sessions_used) FILTER (WHERE active)"
     yield one(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from uplift.features._feature import WINDOWS, Feature, Unit, span, within
+from uplift.features._feature import WINDOWS, Feature, Kind, Unit, span, within
 
 _MEAN_GAP = "sum(gap) FILTER (WHERE gap >= 1) / nullif(count(*) FILTER (WHERE gap >= 1), 0)"
 _GAPS = "CAST(count(*) FILTER (WHERE gap >= 1) AS DOUBLE)"
@@ -56,9 +56,9 @@ def order_features() -> Iterator[Feature]:
 
     def one(
         name: str, aggregate: str, unit: Unit, zh: str, en: str, days: int | None = None, *,
-        empty: float | bool | None = None, kind: str = "number", by: str | None = None,
+        empty: float | bool | None = None, kind: Kind = "number", by: str | None = None,
     ) -> Feature:
-        return Feature(name, "orders", aggregate, days, kind, unit, zh, en, empty, by)  # type: ignore[arg-type]
+        return Feature(name, "orders", aggregate, days, kind, unit, zh, en, empty, by)
 
     for days in (*WINDOWS, None):
         suffix, zh, en = span(days)
@@ -224,9 +224,9 @@ def line_features() -> Iterator[Feature]:
 
     def one(
         name: str, aggregate: str, unit: Unit, zh: str, en: str, days: int | None = None, *,
-        empty: float | None = None, kind: str = "number", by: str | None = "category",
+        empty: float | None = None, kind: Kind = "number", by: str | None = "category",
     ) -> Feature:
-        return Feature(name, "order_lines", aggregate, days, kind, unit, zh, en, empty, by)  # type: ignore[arg-type]
+        return Feature(name, "order_lines", aggregate, days, kind, unit, zh, en, empty, by)
 
     top = "FILTER (WHERE place = 1)"
     interval = f"(max(last_day) {top} - max(first_day) {top}) / nullif(CAST(max(days) {top} AS DOUBLE) - 1, 0)"

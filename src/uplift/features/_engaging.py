@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from uplift.features._feature import Feature, Unit, span, within
+from uplift.features._feature import Feature, Kind, Unit, span, within
 from uplift.features._sources import VISITS
 
 
@@ -19,9 +19,9 @@ def event_features() -> Iterator[Feature]:
 
     def one(
         name: str, aggregate: str, unit: Unit, zh: str, en: str, days: int | None = None, *,
-        empty: float | None = None, kind: str = "number", by: str | None = None,
+        empty: float | None = None, kind: Kind = "number", by: str | None = None,
     ) -> Feature:
-        return Feature(name, "events", aggregate, days, kind, unit, zh, en, empty, by)  # type: ignore[arg-type]
+        return Feature(name, "events", aggregate, days, kind, unit, zh, en, empty, by)
 
     def count(stem: str, test: str, zh: str, en: str, *windows: int | None) -> Iterator[Feature]:
         for days in windows:
@@ -99,9 +99,9 @@ def response_features() -> Iterator[Feature]:
 
     def one(
         source: str, name: str, aggregate: str, unit: Unit, zh: str, en: str, days: int | None = None, *,
-        empty: float | None = None, kind: str = "number", by: str | None = None,
+        empty: float | None = None, kind: Kind = "number", by: str | None = None,
     ) -> Feature:
-        return Feature(name, source, aggregate, days, kind, unit, zh, en, empty, by)  # type: ignore[arg-type]
+        return Feature(name, source, aggregate, days, kind, unit, zh, en, empty, by)
 
     for days in (7, 30, 90, 365):
         suffix, zh, en = span(days)

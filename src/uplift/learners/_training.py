@@ -197,4 +197,4 @@ class Training:
         key = f"{kind} {digest}"
         if key not in self._cache:
             self._cache[key] = make()
-        return self._cache[key]  # type: ignore[return-value]
+        return self._cache[key]  # type: ignore[return-value]  # the key names the kind, which fixes the type

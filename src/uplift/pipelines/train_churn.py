@@ -83,7 +83,8 @@ def train_churn(
     known = registry.find(key)
     if known is not None:
         progress("the same data, specification and code were trained before")
-        return _trained(known.run, registry, repeated=True)
+        registered = registry.deliver(known, repeated=True)
+        return Trained(registered, known.run.metrics, known.run.gate, _lines(known.run))
 
     train, test = ~data.evaluation, data.evaluation
     X_train, X_test = data.X[train], data.X[test]
@@ -207,13 +208,6 @@ def _metrics(scored: ChurnMetrics, ruled: ChurnMetrics) -> dict[str, float]:
                     values[f"{prefix}{name}_se"] = metric.se
     values["base_rate"] = scored.base_rate.value
     return values
-
-
-def _trained(run: Run, registry: Registry, *, repeated: bool) -> Trained:
-    local = registry.find(run.key)
-    if local is None:
-        raise InputError(f"{run.key}: the run is gone")
-    return Trained(registry.deliver(local, repeated=repeated), run.metrics, run.gate, _lines(run))
 
 
 def _lines(run: Run) -> tuple[str, ...]:
