@@ -31,7 +31,7 @@ notebooks: setup ## execute the notebooks and hold them to their paired text
 bench: setup ## speed and quality as ratios against peers, into benchmarks/out/
 	$(RUN)/python -m benchmarks
 
-proofs: setup ## the long versions of the statistical proofs
+proofs: setup ## the long versions of the statistical proofs, and their table: docs/proofs.md
 	bash scripts/tests.sh proofs
 
 serve: setup ## MLflow's pages for this folder's runs (MLFLOW_PORT, default 5000)

@@ -7,6 +7,6 @@ workers=$(.venv/bin/python -c 'import os; print(os.cpu_count() or 1)')
 case "${1:-unit}" in
   unit) exec .venv/bin/pytest -q -n "$workers" --dist worksteal -m "not proof" --ignore tests/notebooks --durations 15 ;;
   notebooks) exec .venv/bin/pytest -q -n "$workers" tests/notebooks ;;
-  proofs) exec .venv/bin/pytest -q -n "$workers" --dist worksteal -m proof ;;
+  proofs) exec .venv/bin/pytest -q -n "$workers" --dist worksteal --proofs --ignore tests/notebooks ;;
   *) echo "usage: tests.sh [unit|notebooks|proofs]" >&2; exit 2 ;;
 esac

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from proof_table import proof, pytest_addoption, pytest_collection_modifyitems, pytest_configure
+
+__all__ = ["proof", "pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

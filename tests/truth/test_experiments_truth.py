@@ -32,6 +32,10 @@ def lengths(quick, long=LONG):
     return pytest.mark.parametrize("repeats", [quick, pytest.param(long, marks=pytest.mark.proof)])
 
 
+def tails(below, above):
+    return f"{100 * (1 - below - above):.1f} % covered; truth below {100 * below:.1f} %, above {100 * above:.1f} %"
+
+
 def near(share, expected, repeats, tolerance):
     """Within the stated tolerance at 2,000 repeats, widened by the Monte-Carlo error of fewer (three of its units)."""
     noise = 3 * math.sqrt(expected * (1 - expected) / repeats) if repeats < LONG else 0.0
@@ -61,7 +65,7 @@ def spend_effect():
 
 
 @lengths(400)
-def test_lin_with_hc2_covers_the_truth_in_each_tail(repeats):
+def test_lin_with_hc2_covers_the_truth_in_each_tail(repeats, proof):
     truth = spend_effect()
     n = 3000 if repeats < LONG else 10_000
     rng = np.random.default_rng(11)
@@ -78,17 +82,28 @@ def test_lin_with_hc2_covers_the_truth_in_each_tail(repeats):
             misses[name][0] += truth < gap.low
             misses[name][1] += truth > gap.high
     shares = {name: (below / repeats, above / repeats) for name, (below, above) in misses.items()}
-    for name in ("raw", "lin"):
-        below, above = shares[name]
-        assert near(1 - below - above, 0.95, repeats, 0.015), shares
-        assert near(below, 0.025, repeats, 0.0105), shares
-        assert near(above, 0.025, repeats, 0.0105), shares
-    assert not near(1 - sum(shares["pooled"]), 0.95, repeats, 0.015), shares
+    methods = {
+        "raw": "difference of means",
+        "lin": "Lin regression, HC2",
+        "pooled": "one variance for both arms",
+    }
+    fine = {}
+    for name, (below, above) in shares.items():
+        fine[name] = near(1 - below - above, 0.95, repeats, 0.015)
+        if name != "pooled":
+            fine[name] &= near(below, 0.025, repeats, 0.0105) and near(above, 0.025, repeats, 0.0105)
+        fine[name] ^= name == "pooled"
+        target = "not 95 ± 1.5 %" if name == "pooled" else "95 ± 1.5 %, each tail 2.5 ± 1.05"
+        proof(
+            "experiments/average", f"zero-inflated lognormal spend, 70/30, {n:,} members", method=methods[name],
+            target=target, figure=tails(below, above), holds=fine[name], planted=name == "pooled",
+        )  # fmt: skip
+    assert all(fine.values()), shares
 
 
 @lengths(400)
 @pytest.mark.parametrize("rho", [0.4, 0.7])
-def test_covariates_cut_the_variance_by_rho_squared(repeats, rho):
+def test_covariates_cut_the_variance_by_rho_squared(repeats, rho, proof):
     rng = np.random.default_rng(5)
     raw, adjusted = [], []
     for _ in range(repeats):
@@ -98,11 +113,16 @@ def test_covariates_cut_the_variance_by_rho_squared(repeats, rho):
         raw.append(ArmRegression(None, arm, 2).estimate(y).difference(1, 0).value)
         adjusted.append(ArmRegression(x[:, None], arm, 2).estimate(y).difference(1, 0).value)
     ratio = np.var(adjusted) / np.var(raw)
-    assert ratio == pytest.approx(1 - rho**2, rel=0.09 if repeats == LONG else 0.2)
+    tolerance = 0.09 if repeats == LONG else 0.2
+    assert proof(
+        "experiments/average", f"variance with a covariate over variance without, ρ = {rho}",
+        method="Lin regression", target=f"1 − ρ² = {1 - rho**2:.2f} ± {100 * tolerance:.0f} %", figure=f"{ratio:.3f}",
+        holds=ratio == pytest.approx(1 - rho**2, rel=tolerance),
+    )  # fmt: skip
 
 
 @lengths(300)
-def test_members_with_several_rows_are_covered_when_clustered(repeats):
+def test_members_with_several_rows_are_covered_when_clustered(repeats, proof):
     rng = np.random.default_rng(3)
     hits = {"cluster": 0, "rows": 0}
     for _ in range(repeats):
@@ -113,8 +133,18 @@ def test_members_with_several_rows_are_covered_when_clustered(repeats):
         for name, given in (("cluster", cluster), ("rows", None)):
             gap = ArmRegression(x[:, None], arm, 2, given).estimate(y).difference(1, 0)
             hits[name] += gap.low <= 0.5 <= gap.high
-    assert near(hits["cluster"] / repeats, 0.95, repeats, 0.015)
-    assert hits["rows"] / repeats < 0.80
+    share = {name: count / repeats for name, count in hits.items()}
+    quantity = "120 members with six rows each"
+    covered = proof(
+        "experiments/average", quantity, method="Lin regression, CR2", target="95 ± 1.5 %",
+        figure=f"{100 * share['cluster']:.1f} % covered", holds=near(share["cluster"], 0.95, repeats, 0.015),
+    )  # fmt: skip
+    caught = proof(
+        "experiments/average", quantity, method="rows counted as members", target="below 80 %",
+        figure=f"{100 * share['rows']:.1f} % covered", holds=share["rows"] < 0.80, planted=True,
+    )  # fmt: skip
+    assert covered
+    assert caught
 
 
 # -- relative effect -----------------------------------------------------------------------------------------------
@@ -141,24 +171,32 @@ def relative(repeats, adjusted):
 
 @lengths(400)
 @pytest.mark.parametrize("adjusted", [True, False])
-def test_fieller_recovers_ten_percent(repeats, adjusted):
+def test_fieller_recovers_ten_percent(repeats, adjusted, proof):
     share, mean = relative(repeats, adjusted)
-    assert near(share["fieller"], 0.95, repeats, 0.015)
-    assert mean == pytest.approx(0.1, abs=0.005 if adjusted else 0.02)
+    tolerance = 0.005 if adjusted else 0.02
+    assert proof(
+        "experiments/relative", f"planted +10 %, {'with' if adjusted else 'without'} covariates", method="Fieller",
+        target=f"95 ± 1.5 %, mean 10 ± {100 * tolerance:g} %",
+        figure=f"{100 * share['fieller']:.1f} % covered, mean {100 * mean:.2f} %",
+        holds=near(share["fieller"], 0.95, repeats, 0.015) and mean == pytest.approx(0.1, abs=tolerance),
+    )  # fmt: skip
 
 
 @lengths(400)
-def test_a_fixed_denominator_fails_the_same_test(repeats):
+def test_a_fixed_denominator_fails_the_same_test(repeats, proof):
     share, _ = relative(repeats, adjusted=True)
-    assert not near(share["fixed"], 0.95, repeats, 0.015)
-    assert share["fixed"] < 0.90
+    assert proof(
+        "experiments/relative", "planted +10 %, with covariates", method="the control's mean taken as fixed",
+        target="below 90 %", figure=f"{100 * share['fixed']:.1f} % covered", planted=True,
+        holds=share["fixed"] < 0.90 and not near(share["fixed"], 0.95, repeats, 0.015),
+    )  # fmt: skip
 
 
 # -- sample ratio ---------------------------------------------------------------------------------------------------
 
 
 @lengths(1000)
-def test_sample_ratio_alarms_as_often_as_it_says(repeats):
+def test_sample_ratio_alarms_as_often_as_it_says(repeats, proof):
     rng = np.random.default_rng(0)
     design = {"offer": 0.95, "control": 0.05}
     p, equal = [], []
@@ -168,9 +206,21 @@ def test_sample_ratio_alarms_as_often_as_it_says(repeats):
         p.append(sample_ratio(counts, design).p_value)
         assert sample_ratio(counts, design | {"paused": 0.0}).p_value == p[-1]
         equal.append(sample_ratio(counts, {"offer": 0.5, "control": 0.5}).p_value)
-    assert near(np.mean(np.array(p) < 0.05), 0.05, repeats, 0.015)
-    assert np.mean(np.array(p) < 0.001) <= 0.001 + 3 * math.sqrt(0.001 / repeats)
-    assert max(equal) < 0.001  # equal shares assumed: every sound experiment would be called broken
+    often, rare = np.mean(np.array(p) < 0.05), np.mean(np.array(p) < 0.001)
+    limit = 0.001 + 3 * math.sqrt(0.001 / repeats)
+    quantity = "designed 95/5, and an arm of weight zero added"
+    right = proof(
+        "experiments/sample-ratio", quantity, method="χ² against the designed weights, arms of weight above zero",
+        target=f"p < .05 in 5 ± 1.5 %, p < .001 in at most {100 * limit:.2f} %, the same p with the added arm",
+        figure=f"{100 * often:.1f} %, {100 * rare:.2f} %, the same",
+        holds=near(often, 0.05, repeats, 0.015) and rare <= limit,
+    )  # fmt: skip
+    caught = proof(
+        "experiments/sample-ratio", "designed 95/5", method="equal shares assumed", target="p < .001 always",
+        figure=f"largest p {max(equal):.1g}", holds=max(equal) < 0.001, planted=True,
+    )  # fmt: skip
+    assert right
+    assert caught
 
 
 # -- many arms, segments --------------------------------------------------------------------------------------------
@@ -191,7 +241,7 @@ def blank(rng, n, arms):
 
 
 @lengths(150)
-def test_ten_useless_arms_are_rarely_called_useful(repeats):
+def test_ten_useless_arms_are_rarely_called_useful(repeats, proof):
     rng = np.random.default_rng(23)
     arms = ["control", *(f"offer {i}" for i in range(10))]
     family, naive, verdicts = 0, 0, 0
@@ -201,13 +251,22 @@ def test_ten_useless_arms_are_rarely_called_useful(repeats):
         naive += min(e.p_value for e in result.effects) < 0.05
         verdicts += result.verdict.status in ("effective", "harmful")
     allowed = 0.05 + 3 * math.sqrt(0.05 * 0.95 / repeats)
-    assert family / repeats <= allowed
-    assert verdicts / repeats <= allowed
-    assert naive / repeats > 0.2
+    quantity, limit = "ten arms without effect: any called significant", f"at most {100 * allowed:.1f} %"
+    named = proof(
+        "experiments/many-arms", quantity, method="adjusted over arms, and the verdict", target=limit,
+        figure=f"{100 * family / repeats:.1f} %, verdict {100 * verdicts / repeats:.1f} %",
+        holds=max(family, verdicts) / repeats <= allowed,
+    )  # fmt: skip
+    caught = proof(
+        "experiments/many-arms", quantity, method="unadjusted p-values", target="above 20 %",
+        figure=f"{100 * naive / repeats:.1f} %", holds=naive / repeats > 0.2, planted=True,
+    )  # fmt: skip
+    assert named
+    assert caught
 
 
 @lengths(60, long=400)
-def test_shuffled_arms_leave_nothing_to_discover_in_segments(repeats):
+def test_shuffled_arms_leave_nothing_to_discover_in_segments(repeats, proof):
     rng = np.random.default_rng(29)
     table = blank(rng, 3000, ["none", "mens", "womens"])
     found = {"segments": 0, "interactions": 0, "naive": 0}
@@ -221,9 +280,19 @@ def test_shuffled_arms_leave_nothing_to_discover_in_segments(repeats):
         found["naive"] += min(e.p_value for e in parts) < 0.05
         found["interactions"] += min(t.p_adjusted for t in result.interactions) < 0.05
     allowed = 0.05 + 3 * math.sqrt(0.05 * 0.95 / repeats)
-    assert found["segments"] / repeats <= allowed
-    assert found["interactions"] / repeats <= allowed
-    assert found["naive"] / repeats > 0.3
+    share = {name: count / repeats for name, count in found.items()}
+    quantity = "labels of arms shuffled: anything found in segments"
+    named = proof(
+        "experiments/segments", quantity, method="adjusted p-values; interaction tests",
+        target=f"at most {100 * allowed:.1f} %", holds=max(share["segments"], share["interactions"]) <= allowed,
+        figure=f"{100 * share['segments']:.1f} %; {100 * share['interactions']:.1f} %",
+    )  # fmt: skip
+    caught = proof(
+        "experiments/segments", quantity, method="unadjusted p-values", target="above 30 %",
+        figure=f"{100 * share['naive']:.1f} %", holds=share["naive"] > 0.3, planted=True,
+    )  # fmt: skip
+    assert named
+    assert caught
 
 
 def plug_in(y, se):
@@ -238,7 +307,7 @@ def plug_in(y, se):
 
 @lengths(250)
 @pytest.mark.parametrize("segments", [4, 12])
-def test_shrunk_intervals_cover_on_average_whatever_the_spread(repeats, segments):
+def test_shrunk_intervals_cover_on_average_whatever_the_spread(repeats, segments, proof):
     rng = np.random.default_rng(31)
     robust, naive = {}, {}
     for tau in (0.0, 0.5, 1.0, 2.0):
@@ -253,12 +322,21 @@ def test_shrunk_intervals_cover_on_average_whatever_the_spread(repeats, segments
             plugged += ((low <= truth) & (truth <= high)).mean()
         robust[tau], naive[tau] = hits / repeats, plugged / repeats
     slack = 0.0 if repeats == LONG else 0.01
-    assert min(robust.values()) >= 0.935 - slack, robust
-    assert min(naive.values()) < 0.80, naive
+    quantity = f"{segments} segments, spread τ = 0, .5, 1, 2"
+    right = proof(
+        "experiments/segments", quantity, method="robust empirical Bayes", holds=min(robust.values()) >= 0.935 - slack,
+        target="average coverage at least 93.5 %", figure=", ".join(f"{100 * v:.1f}" for v in robust.values()) + " %",
+    )  # fmt: skip
+    caught = proof(
+        "experiments/segments", quantity, method="plug-in intervals", holds=min(naive.values()) < 0.80, planted=True,
+        target="somewhere below 80 %", figure=", ".join(f"{100 * v:.1f}" for v in naive.values()) + " %",
+    )  # fmt: skip
+    assert right, robust
+    assert caught, naive
 
 
 @lengths(250)
-def test_the_best_segment_is_not_praised_too_much(repeats):
+def test_the_best_segment_is_not_praised_too_much(repeats, proof):
     rng = np.random.default_rng(37)
     for tau in (0.5, 1.0, 2.0):
         excess, unshrunk = [], []
@@ -268,12 +346,22 @@ def test_the_best_segment_is_not_praised_too_much(repeats):
             shrunk = shrink(y, np.ones(12)).value
             excess.append(shrunk[shrunk.argmax()] - truth[shrunk.argmax()])
             unshrunk.append(y.max() - truth[y.argmax()])
-        assert abs(np.mean(excess)) <= (0.2 if repeats == LONG else 0.3)
-        assert np.mean(unshrunk) > 0.5
+        limit = 0.2 if repeats == LONG else 0.3
+        quantity = f"bias of the best of 12 segments, τ = {tau:g}, in standard errors"
+        right = proof(
+            "experiments/segments", quantity, method="robust empirical Bayes", target=f"within ± {limit}",
+            figure=f"{np.mean(excess):+.2f}", holds=abs(np.mean(excess)) <= limit,
+        )  # fmt: skip
+        caught = proof(
+            "experiments/segments", quantity, method="not shrunk", target="above .5",
+            figure=f"{np.mean(unshrunk):+.2f}", holds=np.mean(unshrunk) > 0.5, planted=True,
+        )  # fmt: skip
+        assert right
+        assert caught
 
 
 @lengths(250)
-def test_heavy_tails_of_true_effects_do_not_break_the_intervals(repeats):
+def test_heavy_tails_of_true_effects_do_not_break_the_intervals(repeats, proof):
     """One segment in ten differs by a lot: no normal prior fits, average coverage must hold all the same."""
     rng = np.random.default_rng(41)
     hits = 0.0
@@ -281,7 +369,11 @@ def test_heavy_tails_of_true_effects_do_not_break_the_intervals(repeats):
         truth = np.where(rng.random(20) < 0.1, 4.0, 0.0)
         shrunk = shrink(truth + rng.normal(size=20), np.ones(20))
         hits += ((shrunk.low <= truth) & (truth <= shrunk.high)).mean()
-    assert hits / repeats >= 0.935
+    assert proof(
+        "experiments/segments", "one segment in ten differs by a lot", method="robust empirical Bayes",
+        target="average coverage at least 93.5 %", figure=f"{100 * hits / repeats:.1f} %",
+        holds=hits / repeats >= 0.935,
+    )  # fmt: skip
 
 
 # -- power ----------------------------------------------------------------------------------------------------------
@@ -289,16 +381,24 @@ def test_heavy_tails_of_true_effects_do_not_break_the_intervals(repeats):
 
 @lengths(300)
 @pytest.mark.parametrize("kind", ["rate", "mean"])
-def test_the_formula_gives_the_power_it_promises(repeats, kind):
+def test_the_formula_gives_the_power_it_promises(repeats, kind, proof):
     shares = {"control": 0.4, "gift": 0.6}
     given = {"baseline": 0.2, "effect": 0.04} if kind == "rate" else {"sd": 3.0, "baseline": 5.0, "effect": 0.3}
     plan = power(shares, control="control", kind=kind, rho2=0.3, **given)
     seen = simulate_power(plan, repeats=repeats, seed=1).power["gift"]
-    assert near(seen, 0.80, repeats, 0.027)
+    quantity = f"simulated power of a {kind}, two arms 60/40, ρ² = .3"
+    right = proof(
+        "experiments/power", quantity, method="formula's size for 80 %", target="80 ± 2.7 %",
+        figure=f"{100 * seen:.1f} %", holds=near(seen, 0.80, repeats, 0.027),
+    )  # fmt: skip
+    assert right
     unadjusted = power(shares, control="control", kind=kind, rho2=0.0, **given)
     assert unadjusted.needed_total > 1.3 * plan.needed_total
     fewer = simulate_power(plan, repeats=repeats, seed=1, size=plan.needed_total // 2).power["gift"]
-    assert not near(fewer, 0.80, repeats, 0.027)  # half the members must not do
+    assert proof(
+        "experiments/power", quantity, method="half of these members", target="not 80 ± 2.7 %",
+        figure=f"{100 * fewer:.1f} %", holds=not near(fewer, 0.80, repeats, 0.027), planted=True,
+    )  # fmt: skip
 
 
 def test_fieller_needs_no_large_numbers_to_agree_with_its_definition():
