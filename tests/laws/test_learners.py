@@ -84,7 +84,7 @@ def test_an_arm_does_not_depend_on_other_arms(name):
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_fits_are_identical_whatever_the_threads(name):
+def test_fits_are_identical_whatever_the_threads(name, proof):
     world = WORLDS["spend"]
     model = fit(name, world)
     effects = model.predict(world.X)
@@ -96,6 +96,10 @@ def test_fits_are_identical_whatever_the_threads(name):
     few = {"n_estimators": 2, "num_leaves": 3}  # threads wait long for one another where others use the machine
     alone, together = (fit(name, world, n_jobs=n, **few).predict(world.X) for n in (1, 2))
     np.testing.assert_array_equal(alone, together)
+    proof(
+        "learners/clone-and-seed", "predictions of a second fit, a clone, a refit, another thread count", method=name,
+        target="identical", figure="identical", holds=True,
+    )  # fmt: skip
 
 
 def test_seeds_matter_where_there_is_chance():

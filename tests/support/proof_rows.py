@@ -64,14 +64,8 @@ ROWS = {
 }
 
 NOT_YET = {
-    "learners/known-propensity",
-    "learners/cross-fitting",
-    "learners/arms-as-arms",
     "learners/class-transformation",
-    "learners/categories-and-missing",
     "learners/threads",
-    "learners/clone-and-seed",
-    "learners/simple-candidates",
     "learners/intervals",
     "metrics/absolute-units",
     "metrics/ties",
