@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import chisquare
 
 from uplift.errors import DesignError
-from uplift.experiments import balance, sample_ratio
+from uplift.experiments import Stage, balance, diagnose_sample_ratio, sample_ratio, sample_ratio_evidence
 from uplift.experiments._encoding import encode
 
 
@@ -94,3 +94,41 @@ def test_whole_clusters_are_tested_as_clusters():
         false["rows"] += balance(encoded, arm, ("c", "o")).p_value < 0.05
     assert false["clusters"] <= 20
     assert false["rows"] > 100  # the test that must not be used
+
+
+SHARES = {"control": 0.4, "gift": 0.4, "voucher": 0.2}
+
+
+def test_the_evidence_is_a_ratio_of_likelihoods():
+    from scipy.stats import dirichlet_multinomial, multinomial
+
+    counts, p = np.array([310, 190, 500]), np.array([0.3, 0.2, 0.5])
+    expected = dirichlet_multinomial(50 * p, 1000).logpmf(counts) - multinomial(1000, p).logpmf(counts)
+    assert sample_ratio_evidence(counts, p, 50) == pytest.approx(expected)
+    assert sample_ratio_evidence([310, 190, 0, 500], [0.3, 0.2, 0, 0.5], 50) == pytest.approx(expected)
+
+
+def test_while_members_come_the_evidence_decides():
+    counts = {"control": 4_250, "gift": 3_850, "voucher": 1_900}
+    once, running = (sample_ratio(counts, SHARES, running=r) for r in (False, True))
+    assert once.p_value < 0.001
+    assert once.passed is False
+    assert running.passed is (running.e_value < 1000)
+    far = sample_ratio({"control": 5_000, "gift": 3_000, "voucher": 2_000}, SHARES, running=True)
+    assert far.passed is False
+
+
+def test_the_stage_at_which_the_ratio_breaks_is_named():
+    even = {"control": 4_000, "gift": 4_010, "voucher": 1_990}
+    fewer = even | {"gift": 3_300}
+    sent = {"gift": 2 / 3, "voucher": 1 / 3}
+
+    def broken(*counts):
+        shares = (SHARES, sent, SHARES)
+        names = ("assigned", "sent", "observed")
+        return diagnose_sample_ratio([Stage(*s) for s in zip(names, counts, shares, strict=True)]).broken
+
+    assert broken(even, even, even) is None
+    assert broken(fewer, fewer, fewer) == "assigned"
+    assert broken(even, fewer, even) == "sent"
+    assert broken(even, even, fewer) == "observed"

@@ -1,7 +1,7 @@
 """Typed specifications, parsed once from YAML."""
 
 from uplift.config._yaml import Share, Spec, dump_yaml, parse_share, parse_spec, parse_yaml, read_spec, read_yaml
-from uplift.config.experiment import ArmSpec, ExperimentSpec, MetricSpec
+from uplift.config.experiment import ArmSpec, ExperimentSpec, LooksSpec, MetricSpec, TagSpec
 from uplift.config.model import BoosterSpec, ChurnSpec, OutcomeSpec, UpliftSpec
 from uplift.config.workspace import Workspace, WorkspaceConfig
 
@@ -10,10 +10,12 @@ __all__ = [
     "BoosterSpec",
     "ChurnSpec",
     "ExperimentSpec",
+    "LooksSpec",
     "MetricSpec",
     "OutcomeSpec",
     "Share",
     "Spec",
+    "TagSpec",
     "UpliftSpec",
     "Workspace",
     "WorkspaceConfig",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -49,6 +50,47 @@ class MetricSpec(Spec):
     unit: Literal["share", "money", "count", "days"] = "share"
 
 
+class LooksSpec(Spec):
+    """When results are looked at, fixed before the start, and how the error is spread over the looks.
+
+    Attributes
+    ----------
+    at
+        Shares of ``planned_size``, rising, the last of them 1. ``[1]``: once, at the end.
+    spending
+        ``obrien-fleming`` (little early, nearly all at the end) or ``pocock`` (nearly evenly).
+    """
+
+    at: tuple[Share, ...] = Field(min_length=1)
+    spending: Literal["obrien-fleming", "pocock"] = "obrien-fleming"
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not (self.at[0] > 0 and self.at[-1] == 1 and all(a < b for a, b in pairwise(self.at))):
+            raise ValueError(f"looks rise from above 0 to 1, such as 0.5, 1; found {list(self.at)}")
+        return self
+
+
+class TagSpec(Spec):
+    """Members with a tag, declared before the start, of whom a stronger response is expected.
+
+    Attributes
+    ----------
+    name
+        As it stands in results.
+    rule
+        Over features as of each member's assignment.
+    arms
+        Arms that are meant for them; empty: every arm but the control.
+    """
+
+    name: str
+    rule: str
+    arms: tuple[str, ...] = ()
+    name_zh: str = ""
+    name_en: str = ""
+
+
 class ExperimentSpec(Spec):
     """What is tried, on whom, with which shares, and how it is measured.
 
@@ -64,6 +106,15 @@ class ExperimentSpec(Spec):
         Cuts declared before the start: ``segment`` (the lifecycle segment) or any feature.
     planned_size
         Members planned in all; fewer than this and no effect seen is ``too_early``.
+    looks
+        When results are looked at; None: at any time, by a confidence sequence before the planned size.
+    cluster
+        Feature whose values are assigned as a whole, such as ``favourite_store``; None: each member by themselves.
+    layer, layer_slice
+        Experiments of one layer share out its members by slices of [0, 1] and exclude each other where slices do not
+        overlap; layers are independent of each other. None: a layer of its own.
+    tags
+        Tags whose members are compared with all others.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -83,6 +134,11 @@ class ExperimentSpec(Spec):
     planned_size: int | None = Field(default=None, ge=2)
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     salt: str = ""
+    looks: LooksSpec | None = None
+    cluster: str | None = None
+    layer: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    layer_slice: tuple[Share, Share] = (0.0, 1.0)
+    tags: tuple[TagSpec, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -94,6 +150,19 @@ class ExperimentSpec(Spec):
         total = math.fsum(arm.share for arm in self.arms)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the shares of the arms add up to {total:.6g}, not to 1")
+        if self.looks is not None and self.planned_size is None:
+            raise ValueError("looks are shares of planned_size, which is not given")
+        low, high = self.layer_slice
+        if not low < high:
+            raise ValueError(f"layer_slice: expected two rising shares such as [0, 0.5], found [{low:g}, {high:g}]")
+        if self.layer is None and (low, high) != (0.0, 1.0):
+            raise ValueError("layer_slice without a layer: name the layer that it is a slice of")
+        for tag in self.tags:
+            for arm in tag.arms:
+                if arm not in names or arm == self.control:
+                    raise ValueError(f"tag {tag.name!r}: {arm!r} is not an arm to compare with the control")
+        if len({tag.name for tag in self.tags}) < len(self.tags):
+            raise ValueError("tags must differ in their names")
         return self
 
     @property

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import chdtrc
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtrc, gammaln
 
 from uplift.errors import DesignError, did_you_mean
 from uplift.experiments._encoding import Encoded
@@ -21,6 +21,8 @@ Ints = NDArray[np.int64]
 
 ALARM = 0.001
 """Checks alarm below this p-value, so that a sound experiment is called unsound once in a thousand."""
+CONCENTRATION = 1000.0
+"""Of the e-value's prior: at equal halves it looks for deviations of about 1.6 points."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class SampleRatio(Rendered):
         Arm → units expected by design; None when not known.
     unit
         What is counted: ``member`` rows, or ``cluster`` when whole clusters were assigned.
+    e_value
+        Evidence against the design that may be looked at after every member; None without shares.
+    running
+        Whether members still come, so that ``passed`` goes by ``e_value`` (alarm at 1 / threshold), not by one p-value.
     """
 
     p_value: float | None
@@ -49,6 +55,8 @@ class SampleRatio(Rendered):
     expected: Mapping[str, float] | None
     unit: str = "member"
     threshold: float = ALARM
+    e_value: float | None = None
+    running: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -60,11 +68,18 @@ class SampleRatio(Rendered):
             "threshold": self.threshold,
             "unit": self.unit,
             "expected": None if self.expected is None else dict(self.expected),
+            "e_value": self.e_value,
+            "running": self.running,
         }
 
 
 def sample_ratio(
-    counts: Mapping[str, int], shares: Mapping[str, float] | None, *, unit: str = "member", threshold: float = ALARM
+    counts: Mapping[str, int],
+    shares: Mapping[str, float] | None,
+    *,
+    unit: str = "member",
+    threshold: float = ALARM,
+    running: bool = False,
 ) -> SampleRatio:
     """Compare the sizes of the arms with the **designed** shares (Pearson's χ²).
 
@@ -78,6 +93,8 @@ def sample_ratio(
         What was counted, for the record.
     threshold
         ``passed`` is false below it.
+    running
+        Members still come and the check is made again and again: ``passed`` then goes by the e-value.
 
     Raises
     ------
@@ -93,7 +110,7 @@ def sample_ratio(
     """
     observed = {str(arm): int(count) for arm, count in counts.items()}
     if shares is None:
-        return SampleRatio(None, None, None, None, observed, None, unit, threshold)
+        return SampleRatio(None, None, None, None, observed, None, unit, threshold, running=running)
     for arm in observed:
         if arm not in shares:
             raise DesignError(f"arm {arm!r} has no designed share: {did_you_mean(arm, shares)}")
@@ -103,11 +120,115 @@ def sample_ratio(
     total = sum(observed.values())
     expected = {arm: total * share / total_share for arm, share in shares.items()}
     if any(observed.get(arm, 0) > 0 and share == 0 for arm, share in shares.items()):
-        return SampleRatio(0.0, False, None, None, observed, expected, unit, threshold)
+        return SampleRatio(0.0, False, None, None, observed, expected, unit, threshold, math.inf, running)
     statistic = math.fsum((observed.get(arm, 0) - e) ** 2 / e for arm, e in expected.items() if e > 0)
     df = sum(e > 0 for e in expected.values()) - 1
     p_value = float(chdtrc(df, statistic)) if df > 0 else 1.0
-    return SampleRatio(p_value, p_value >= threshold, statistic, df, observed, expected, unit, threshold)
+    evidence = sample_ratio_evidence(
+        np.array([observed.get(arm, 0) for arm in shares]), np.array([share / total_share for share in shares.values()])
+    )
+    passed = math.log(threshold) + float(evidence) < 0 if running else p_value >= threshold
+    e_value = math.exp(min(float(evidence), 700.0))
+    return SampleRatio(p_value, passed, statistic, df, observed, expected, unit, threshold, e_value, running)
+
+
+def sample_ratio_evidence(counts: ArrayLike, shares: ArrayLike, concentration: float = CONCENTRATION) -> Floats:
+    """Logarithm of the Dirichlet-multinomial e-value against the designed shares.
+
+    The likelihood of the counts under shares drawn from a Dirichlet distribution around the design, over their
+    likelihood under the design. Under the design its exponential is a martingale that starts at 1, so that it ever
+    reaches 1/α with probability α at most, however often it is looked at.
+
+    Parameters
+    ----------
+    counts : array of shape (..., n_arms)
+        Units so far, one row a look.
+    shares : array of shape (n_arms,)
+        Designed shares; arms of share zero are left out.
+    concentration
+        Of the Dirichlet prior: how near to the design the deviations are that it looks for.
+
+    Returns
+    -------
+    ndarray of shape (...)
+
+    References
+    ----------
+    M. Lindon, A. Malek (2022), "Anytime-valid inference for multinomial count data", *NeurIPS* 35.
+
+    Examples
+    --------
+    >>> sample_ratio_evidence([[500, 500], [4_700, 5_300]], [0.5, 0.5]).round(1).tolist()
+    [-0.3, 15.2]
+    """
+    p = np.asarray(shares, dtype=np.float64)
+    x = np.asarray(counts, dtype=np.float64)[..., p > 0]
+    p = p[p > 0]
+    prior = concentration * p
+    total = x.sum(axis=-1)
+    marginal = gammaln(concentration) - gammaln(concentration + total) + (gammaln(prior + x) - gammaln(prior)).sum(-1)
+    return np.asarray(marginal - x @ np.log(p), dtype=np.float64)
+
+
+class Stage(NamedTuple):
+    """A stage at which members are counted by arm, and the shares that they should have there; None: not checked."""
+
+    name: str
+    counts: Mapping[str, int]
+    shares: Mapping[str, float] | None
+
+
+@dataclass(frozen=True)
+class StageRatio(Rendered):
+    """Sample ratio by stage.
+
+    Attributes
+    ----------
+    stages
+        Stage → check, in order.
+    broken
+        The first stage whose ratio fails; None when none does. What is wrong lies between it and the stage before.
+    """
+
+    stages: Mapping[str, SampleRatio]
+    broken: str | None
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One row a stage."""
+        return [{"stage": name, **check.to_dict()} for name, check in self.stages.items()]
+
+
+def diagnose_sample_ratio(stages: Sequence[Stage], *, running: bool = False) -> StageRatio:
+    """Where a sample ratio breaks: at assignment, at sending, or when outcomes are observed.
+
+    Each stage is held to the shares among those who should reach it (what is sent: the arms that send), and is told
+    apart from the stage before it: a stage that only inherits the ratio of an earlier one is not blamed.
+
+    Parameters
+    ----------
+    stages
+        In the order in which members pass them.
+    running
+        As for :func:`sample_ratio`.
+
+    Examples
+    --------
+    >>> shares = {"control": 0.5, "gift": 0.5}
+    >>> found = diagnose_sample_ratio(
+    ...     [Stage("assigned", {"control": 5_000, "gift": 5_010}, shares),
+    ...      Stage("observed", {"control": 5_000, "gift": 4_500}, shares)])
+    >>> found.broken
+    'observed'
+    """
+    checked = {
+        stage.name: sample_ratio(
+            {arm: n for arm, n in stage.counts.items() if stage.shares is None or arm in stage.shares},
+            stage.shares,
+            running=running,
+        )
+        for stage in stages
+    }
+    return StageRatio(checked, next((name for name, check in checked.items() if check.passed is False), None))
 
 
 @dataclass(frozen=True)
