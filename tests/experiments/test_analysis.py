@@ -77,7 +77,7 @@ def test_row_order_does_not_matter(run, table):
 def test_without_shares_the_sample_ratio_is_not_checked(run):
     assert run(weights=None).to_dict()["checks"]["srm"] == {
         "p_value": None, "passed": None, "statistic": None, "df": None, "threshold": 0.001, "unit": "member",
-        "expected": None,
+        "expected": None, "e_value": None, "running": False,
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -92,15 +93,18 @@ def estimate(prepared: Prepared) -> Estimates:
     return estimates
 
 
-def effects(prepared: Prepared, estimates: Estimates, alpha: float, min_cell: int) -> list[Effect]:
-    """Every arm's effect in every cell, small cells suppressed, segments shrunk; p-values not yet adjusted."""
+def effects(prepared: Prepared, estimates: Estimates, levels: Mapping[str, float], min_cell: int) -> list[Effect]:
+    """Every arm's effect in every cell, small cells suppressed, segments shrunk; p-values not yet adjusted.
+
+    ``levels`` gives, for each metric, one minus the level of its intervals.
+    """
     found: list[Effect] = []
     cuts, joint = cut(
         [c.codes for c in prepared.segments], [len(c.values) for c in prepared.segments], len(prepared.arm)
     )
     n_joint = cuts.inside.shape[1]
     for metric in prepared.metrics:
-        outcome = prepared.outcomes[metric.name]
+        outcome, alpha = prepared.outcomes[metric.name], levels[metric.name]
         known = ~np.isnan(outcome)
         for arm in range(1, len(prepared.arms)):
             counts = []

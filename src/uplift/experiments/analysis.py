@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from scipy.special import chdtrc
 
 from uplift import __version__
-from uplift.config import MetricSpec
+from uplift.config import LooksSpec, MetricSpec
 from uplift.data import fingerprint
 from uplift.errors import DesignError
 from uplift.experiments._cells import WHOLE, Estimates, effects, estimate, interactions
@@ -21,7 +22,7 @@ from uplift.experiments._result import Analysis, Effect, Interaction
 from uplift.experiments._text import Text
 from uplift.experiments.checks import ALARM, Balance, SampleRatio, balance, sample_ratio, units_by_arm
 from uplift.experiments.multiplicity import benjamini_hochberg, holm
-from uplift.experiments.sequential import anytime_half_width
+from uplift.experiments.sequential import Look, look
 from uplift.experiments.verdict import Finding, Names, Verdict, Winner, decide
 
 METHODS = {
@@ -32,7 +33,7 @@ METHODS = {
     "balance": f"randomisation quadratic form of all covariates, alarm below {ALARM}",
     "interaction": "Welch (1951) test of equal effects",
     "shrunk": "Armstrong, Kolesár & Plagborg-Møller (2022) robust empirical Bayes",
-    "early": "Waudby-Smith et al. (2024) asymptotic confidence sequence",
+    "looks": "Waudby-Smith et al. (2024) asymptotic confidence sequence, or Lan-DeMets spending over fixed looks",
 }
 
 
@@ -52,6 +53,7 @@ def analyze(
     min_cell: int = 11,
     metric_specs: Mapping[str, MetricSpec | Metric] | Sequence[MetricSpec] | None = None,
     planned_size: int | None = None,
+    looks: LooksSpec | None = None,
     missing: Missing = "refuse",
     currency: str | None = None,
     invalid: Sequence[Text] = (),
@@ -88,7 +90,11 @@ def analyze(
     metric_specs
         Kind, goal, unit and guardrail of metrics by name; by default goals to increase.
     planned_size
-        Rows planned in all. Before that, an effect counts only if a confidence sequence excludes zero.
+        Rows planned in all. With it, all looks together keep to ``alpha`` (:func:`uplift.experiments.look`): before the
+        planned size an effect counts only if a confidence sequence excludes zero, and intervals are those of the
+        sequence. Without it, the numbers hold for one look.
+    looks
+        Looks fixed by the design, as shares of ``planned_size``; None: any time.
     missing
         What an outcome without a value means: ``refuse``, ``zero``, or ``drop`` (not observed).
     currency
@@ -125,6 +131,8 @@ def analyze(
         raise DesignError(f"alpha={alpha} → a number between 0 and 0.5, usually 0.05")
     if planned_size is not None and planned_size < 2:
         raise DesignError(f"planned_size={planned_size} → the number of members planned in all, at least 2")
+    if looks is not None and planned_size is None:
+        raise DesignError("looks are shares of planned_size, which is not given")
     groups = (strata,) if isinstance(strata, str) else tuple(strata)
     specs = _specs(metric_specs)
     prepared = prepare(
@@ -132,31 +140,33 @@ def analyze(
         weights=weights, cluster=cluster, strata=groups, unit=unit, metric_specs=specs, missing=missing,
         min_cell=min_cell, currency=currency,
     )  # fmt: skip
-    ratio = _sample_ratio(prepared)
+    size = len(prepared.arm)
+    now = _looks(prepared, planned_size, looks, alpha)
+    sound = look(size, planned_size, alpha=ALARM)  # checks are read at every look, whatever looks the design fixed
+    ratio = _sample_ratio(prepared, running=sound.running)
     balanced = balance(
         prepared.covariates, prepared.arm, prepared.arms,
         clusters=prepared.clusters, strata=prepared.strata, min_cell=min_cell,
     )  # fmt: skip
-    lost = _missing(prepared, missing)
+    if balanced.p_value is not None:
+        balanced = replace(balanced, passed=sound.p_value(balanced.p_value, balanced.df or 1) >= ALARM)
+    lost = _missing(prepared, missing, sound)
     estimates = estimate(prepared)
-    found = effects(prepared, estimates, alpha, min_cell)
+    found = effects(prepared, estimates, {name: at.level for name, at in now.items()}, min_cell)
     tests = interactions(prepared, estimates, found)
-    found, tests, families = _adjusted(prepared, found, tests)
+    found, tests, families = _adjusted(prepared, found, tests, now)
     reasons = [*invalid, *_unsound(ratio, balanced, lost)]
-    size = len(prepared.arm)
-    waiting = list(early)
-    if planned_size is not None and size < planned_size:
-        waiting.append(
-            Text(
-                f"计划 {planned_size:,} 人，目前只有 {size:,} 人",
-                f"of {planned_size:,} members planned, {size:,} so far",
-            )
-        )
-    verdict = _verdict(prepared, estimates, found, tests, alpha, planned_size, reasons, waiting, names)
     role = roles(prepared.metrics)
+    decisive = next((name for name, what in role.items() if what == "primary"), prepared.metrics[0].name)
+    reason = now[decisive].waiting()
+    waiting = [*early, *([reason] if reason is not None else [])]
+    verdict = _verdict(prepared, estimates, found, tests, alpha, reasons, waiting, names)
     used = [arm, *metrics, *covariates, *segments, *groups, *(c for c in (cluster, unit) if c is not None)]
     return Analysis(
-        design=_design(prepared, min_cell, alpha, planned_size, cluster, groups),
+        design={
+            **_design(prepared, min_cell, alpha, planned_size, cluster, groups),
+            "looks": {name: at.to_dict() for name, at in now.items()},
+        },
         checks={
             "srm": ratio.to_dict(),
             "balance": balanced.to_dicts(),
@@ -200,15 +210,26 @@ def _storable(dtype: Any) -> bool:
     return not (pd.api.types.is_object_dtype(dtype) or isinstance(dtype, pd.IntervalDtype))
 
 
-def _sample_ratio(prepared: Prepared) -> SampleRatio:
+def _looks(prepared: Prepared, planned: int | None, looks: LooksSpec | None, alpha: float) -> dict[str, Look]:
+    """What may be concluded now on each metric, by how many rows have an outcome."""
+    at = () if looks is None else looks.at
+    spending = "obrien-fleming" if looks is None else looks.spending
+    size = len(prepared.arm)
+    return {
+        metric.name: look(size - prepared.missing[metric.name], planned, alpha=alpha, at=at, spending=spending)
+        for metric in prepared.metrics
+    }
+
+
+def _sample_ratio(prepared: Prepared, *, running: bool) -> SampleRatio:
     counts, unit = units_by_arm(prepared.arm, len(prepared.arms), prepared.clusters)
     shares = None
     if prepared.shares is not None:
         shares = dict(zip(prepared.arms, prepared.shares.tolist(), strict=True))
-    return sample_ratio(dict(zip(prepared.arms, counts.tolist(), strict=True)), shares, unit=unit)
+    return sample_ratio(dict(zip(prepared.arms, counts.tolist(), strict=True)), shares, unit=unit, running=running)
 
 
-def _missing(prepared: Prepared, treatment: str) -> list[dict[str, Any]]:
+def _missing(prepared: Prepared, treatment: str, sound: Look) -> list[dict[str, Any]]:
     """Rows without an outcome by metric, and whether arms differ in how many they are."""
     rows = []
     counts = np.bincount(prepared.arm, minlength=len(prepared.arms))
@@ -221,8 +242,9 @@ def _missing(prepared: Prepared, treatment: str) -> list[dict[str, Any]]:
             expected = expected / counts.sum()
             observed = np.array([empty, counts - empty])
             statistic = float(((observed - expected) ** 2 / expected)[expected > 0].sum())
-            row["p_value"] = float(chdtrc(int((counts > 0).sum()) - 1, statistic))
-            row["passed"] = row["p_value"] >= ALARM
+            df = int((counts > 0).sum()) - 1
+            row["p_value"] = float(chdtrc(df, statistic))
+            row["passed"] = sound.p_value(row["p_value"], df) >= ALARM
         rows.append(row)
     return rows
 
@@ -265,7 +287,7 @@ def _p(value: float | None) -> str:
 
 
 def _adjusted(
-    prepared: Prepared, found: list[Effect], tests: list[Interaction]
+    prepared: Prepared, found: list[Effect], tests: list[Interaction], now: Mapping[str, Look]
 ) -> tuple[list[Effect], list[Interaction], dict[str, Any]]:
     """Adjusted p-values, and a statement of every family."""
     role = roles(prepared.metrics)
@@ -283,11 +305,15 @@ def _adjusted(
     }
     for family, places in chosen.items():
         method = benjamini_hochberg if family == "segments" else holm
-        p = [_nan(found[i].p_value) for i in places]
+        p = [now[found[i].metric].p_value(_nan(found[i].p_value)) for i in places]
         for i, value in zip(places, method(p), strict=True):
             done[i] = replace(found[i], p_adjusted=None if np.isnan(value) else float(value))
         families[family] = {"method": method.__name__, "size": int(np.isfinite(p).sum()), "of": words[family]}
-    p = [_nan(test.p_value) for test in tests]
+    shown = Counter((e.arm, e.metric, e.segment_column) for e in found if e.se is not None)
+    p = [
+        now[test.metric].p_value(_nan(test.p_value), max(shown[test.arm, test.metric, test.segment_column] - 1, 1))
+        for test in tests
+    ]
     adjusted_tests = [
         replace(test, p_adjusted=None if np.isnan(value) else float(value))
         for test, value in zip(tests, holm(p), strict=True)
@@ -306,21 +332,16 @@ def _verdict(
     found: list[Effect],
     tests: list[Interaction],
     alpha: float,
-    planned_size: int | None,
     invalid: list[Text],
     early: list[Text],
     names: Names | None,
 ) -> Verdict:
     metrics = {metric.name: metric for metric in prepared.metrics}
     role = roles(prepared.metrics)
-    size = len(prepared.arm)
-    ahead = planned_size is not None and size < planned_size
     whole = [effect for effect in found if effect.segment_column is None]
     findings = []
     for effect in whole:
         certain = effect.p_adjusted is not None and effect.p_adjusted < alpha
-        if certain and ahead and planned_size is not None and effect.se is not None and effect.effect is not None:
-            certain = abs(effect.effect) > anytime_half_width(effect.se, size, planned_size, alpha / len(whole))
         findings.append(
             Finding(
                 effect.arm, metrics[effect.metric], role[effect.metric], effect.effect, effect.low, effect.high,

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import chdtri, ndtri
+from scipy.special import chdtri, ndtr, ndtri
 
 from uplift.errors import InputError
 from uplift.experiments._text import Text
@@ -174,11 +174,17 @@ class Look(Rendered):
 
     def critical(self) -> float | None:
         """Half-width in standard errors of an interval that holds over all looks; None when one look's will do."""
-        if self.rule == "sequence":
+        if self.rule == "sequence" and self.size:
             return anytime_half_width(1.0, self.size, self.planned or 1, EARLY * self.alpha)
         if self.rule in ("look", "between") and self.running:
             return boundary(self.fractions, self.alpha, self.spending or "obrien-fleming")[-1]
         return None
+
+    @property
+    def level(self) -> float:
+        """One minus the level at which one look's interval is the one that holds over all looks."""
+        critical = self.critical()
+        return self.alpha if critical is None else 2 * float(ndtr(-critical))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
