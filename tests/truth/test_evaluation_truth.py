@@ -34,6 +34,7 @@ def near(share: float, expected: float, repeats: int, tolerance: float) -> bool:
 
 # -- effects by segment: two arms, probabilities by row, several rows a member -------------------------------------
 
+ROWS_OF_MEMBERS = "two arms, probabilities by row, 500 members with one to three rows"
 SEGMENTS = ("new", "active", "asleep")
 EFFECTS = {"new": (0.8, 0.2), "active": (0.0, 0.5), "asleep": (-0.3, 1.0)}
 
@@ -84,29 +85,39 @@ def segment_coverage(repeats: int, *, clustered: bool = True, designed: bool = T
 
 
 @lengths(150)
-def test_segment_intervals_cover_the_truth(repeats):
+def test_segment_intervals_cover_the_truth(repeats, proof):
     covered, below, above = segment_coverage(repeats)
     independent = repeats * 3  # arms share a control, so not every interval is news
-    assert near(covered, 0.95, independent, 0.015)
-    assert near(below, 0.025, independent, 0.0105)
-    assert near(above, 0.025, independent, 0.0105)
+    fine = near(covered, 0.95, independent, 0.015)
+    fine &= near(below, 0.025, independent, 0.0105) and near(above, 0.025, independent, 0.0105)
+    assert proof(
+        "evaluation/segments", ROWS_OF_MEMBERS, method="cross-fitted doubly robust, clustered by member",
+        target="95 ± 1.5 %, each tail 2.5 ± 1.05", holds=fine,
+        figure=f"{100 * covered:.1f} % covered; truth below {100 * below:.1f} %, above {100 * above:.1f} %",
+    )  # fmt: skip
 
 
-def test_segment_intervals_without_clusters_are_caught():
+def test_segment_intervals_without_clusters_are_caught(proof):
     covered, _, _ = segment_coverage(60, clustered=False)
-    assert covered < 0.88
+    assert proof(
+        "evaluation/segments", ROWS_OF_MEMBERS, method="rows counted as members", target="below 88 %",
+        figure=f"{100 * covered:.1f} % covered", holds=covered < 0.88, planted=True,
+    )  # fmt: skip
 
 
-def test_segment_intervals_with_wrong_propensities_are_caught():
+def test_segment_intervals_with_wrong_propensities_are_caught(proof):
     covered, _, _ = segment_coverage(60, designed=False)
-    assert covered < 0.8
+    assert proof(
+        "evaluation/segments", ROWS_OF_MEMBERS, method="equal propensities, no model of the outcome",
+        target="below 80 %", figure=f"{100 * covered:.1f} % covered", holds=covered < 0.8, planted=True,
+    )  # fmt: skip
 
 
 # -- policies ---------------------------------------------------------------------------------------------------------
 
 
 @lengths(150)
-def test_the_gain_of_a_fixed_policy_is_unbiased_and_covered(repeats):
+def test_the_gain_of_a_fixed_policy_is_unbiased_and_covered(repeats, proof):
     options = {"n_features": 3, "propensity": "confounded"}
     big = make_world(1_000_000, random_state=10_001, **options)
 
@@ -126,12 +137,21 @@ def test_the_gain_of_a_fixed_policy_is_unbiased_and_covered(repeats):
             number = getattr(result, name)
             errors[name].append(number.value - true)
             missed[name] += not number.low <= true <= number.high
+    fine = []
     for name in truth:
-        assert abs(np.mean(errors[name])) < 3.5 * np.std(errors[name]) / math.sqrt(repeats), name
-        assert near(1 - missed[name] / repeats, 0.95, repeats, 0.015), name
+        bias, covered = np.mean(errors[name]) / np.std(errors[name]) * math.sqrt(repeats), 1 - missed[name] / repeats
+        fine += [
+            proof(
+                "evaluation/policy-gain", f"{name} of a fixed policy, confounded, {repeats:,} repeats",
+                method="cross-fitted doubly robust", target="bias within 3.5 of its errors; 95 ± 1.5 %",
+                figure=f"{bias:+.1f}; {100 * covered:.1f} % covered",
+                holds=abs(bias) < 3.5 and near(covered, 0.95, repeats, 0.015),
+            )
+        ]  # fmt: skip
+    assert all(fine)
 
 
-def test_promises_are_inflated_and_scores_are_not():
+def test_promises_are_inflated_and_scores_are_not(proof):
     """Winner's curse: where nothing works, the mean predicted effect of what is chosen is well above zero."""
     promised, gained, errors = [], [], []
     for seed in range(60):
@@ -150,9 +170,19 @@ def test_promises_are_inflated_and_scores_are_not():
         promised.append(result.promised)
         gained.append(result.gain.value)
         errors.append(result.gain.value**2 - result.gain.se**2)
-    assert np.mean(promised) > 0.1
-    assert min(promised) > 0
-    assert abs(np.mean(gained)) < 3.5 * np.std(gained) / math.sqrt(60)
+    limit = 3.5 * np.std(gained) / math.sqrt(60)
+    quantity = "gain of the best predicted arm where nothing works, 60 worlds"
+    right = proof(
+        "policy/promise", quantity, method="doubly robust on held-out rows", target=f"within {limit:.3f} of 0",
+        figure=f"{np.mean(gained):+.3f}", holds=abs(np.mean(gained)) < limit,
+    )  # fmt: skip
+    caught = proof(
+        "policy/promise", quantity, method="mean of its own predicted effects", target="above .1, each above 0",
+        figure=f"{np.mean(promised):+.3f}, least {min(promised):+.3f}", planted=True,
+        holds=np.mean(promised) > 0.1 and min(promised) > 0,
+    )  # fmt: skip
+    assert right
+    assert caught
     assert abs(np.mean(errors)) < 3.5 * np.std(errors) / math.sqrt(60)  # and its standard error is the right size
 
 
@@ -200,25 +230,33 @@ def searched(world, **options) -> UpliftSearchCV:
 
 
 @pytest.mark.parametrize(("seeds", "least"), [(25, 22), pytest.param(100, 93, marks=pytest.mark.proof)])
-def test_an_experiment_without_any_effect_says_no_evidence(seeds, least):
+def test_an_experiment_without_any_effect_says_no_evidence(seeds, least, proof):
     said = [
         searched(make_world(1500, effect="none", n_features=5, random_state=seed)).verdict_status_
         for seed in range(seeds)
     ]
-    assert said.count("no_evidence") >= least
+    assert proof(
+        "evaluation/verdict", "verdict where nothing works", method="UpliftSearchCV over five simple candidates",
+        target=f"no evidence in at least {least} of {seeds}", figure=f"{said.count('no_evidence')} of {seeds}",
+        holds=said.count("no_evidence") >= least,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("seeds", "most"), [(25, 3), pytest.param(100, 7, marks=pytest.mark.proof)])
-def test_one_effect_for_all_is_not_called_targeting(seeds, most):
+def test_one_effect_for_all_is_not_called_targeting(seeds, most, proof):
     said = [
         searched(make_world(1500, effect="constant", scale=0.2, n_features=5, random_state=seed)).verdict_status_
         for seed in range(seeds)
     ]
-    assert said.count("targeting") <= most
+    assert proof(
+        "evaluation/verdict", "verdict where one effect holds for all", method="UpliftSearchCV",
+        target=f"targeting in at most {most} of {seeds}", figure=f"{said.count('targeting')} of {seeds}",
+        holds=said.count("targeting") <= most,
+    )  # fmt: skip
     assert said.count("one_for_all") >= seeds // 2
 
 
-def test_real_differences_are_called_targeting_and_the_gain_is_the_true_one():
+def test_real_differences_are_called_targeting_and_the_gain_is_the_true_one(proof):
     errors, said = [], []
     new = make_world(50_000, outcome="continuous", scale=0.5, n_features=5, random_state=10_001)
     for seed in range(12):
@@ -228,12 +266,16 @@ def test_real_differences_are_called_targeting_and_the_gain_is_the_true_one():
         true = new.value(choice) - new.baseline.mean()
         errors.append((found.selected_.gain.value - true) / found.selected_.gain.se)
         said.append(found.verdict_status_)
-    assert said.count("targeting") == 12
-    assert abs(np.mean(errors)) < 3.5 / math.sqrt(12)  # with folds' smaller training sets it may lie slightly below
-    assert np.std(errors) < 1.8
+    # with folds' smaller training sets the reported gain may lie slightly below
+    fine = said.count("targeting") == 12 and abs(np.mean(errors)) < 3.5 / math.sqrt(12) and np.std(errors) < 1.8
+    assert proof(
+        "evaluation/selection", "reported gain where arms differ by member, in errors from the truth, 12 worlds",
+        method="UpliftSearchCV, nested", target="targeting in 12 of 12, mean within 1.01, spread below 1.8",
+        figure=f"{said.count('targeting')} of 12, {np.mean(errors):+.2f}, {np.std(errors):.2f}", holds=fine,
+    )  # fmt: skip
 
 
-def test_choosing_on_the_rows_of_the_report_is_caught():
+def test_choosing_on_the_rows_of_the_report_is_caught(proof):
     """The planted defect: the best candidate's own out-of-fold gain, which chose it, is above the truth of zero."""
     optimistic, nested = [], []
     for seed in range(60):
@@ -241,5 +283,15 @@ def test_choosing_on_the_rows_of_the_report_is_caught():
         found = searched(world, folds=3, tolerance=0.0)
         optimistic.append(found.leaderboard_["value"].max())
         nested.append(found.selected_.gain.value)
-    assert np.mean(optimistic) > 3.5 * np.std(optimistic) / math.sqrt(60)
-    assert np.mean(nested) < 2.5 * np.std(nested) / math.sqrt(60)
+    seen, held = (np.mean(gain) / np.std(gain) * math.sqrt(60) for gain in (optimistic, nested))
+    quantity = "reported gain of the best candidate where nothing works, in its errors over 60 worlds"
+    right = proof(
+        "evaluation/selection", quantity, method="rows that did not choose", target="below 2.5", figure=f"{held:+.1f}",
+        holds=held < 2.5,
+    )  # fmt: skip
+    caught = proof(
+        "evaluation/selection", quantity, method="the rows that chose", target="above 3.5", figure=f"{seen:+.1f}",
+        holds=seen > 3.5, planted=True,
+    )  # fmt: skip
+    assert right
+    assert caught

@@ -10,6 +10,7 @@ from scipy.stats import chi2, norm
 
 from uplift.policy import allocate, decide, explore, holdout, off_policy_value
 
+LOGGED = "logged against realised frequencies of every arm and member, χ² by decile"
 IDS = [f"member-{i}" for i in range(2_000)]
 
 
@@ -55,18 +56,30 @@ def chi_square_p(cells: list[tuple[float, float, float]]) -> float:
     return float(chi2.sf(sum((k - e) ** 2 / v for e, k, v in cells), len(cells)))
 
 
-def test_logged_probabilities_are_the_realised_frequencies_by_decile() -> None:
-    assert chi_square_p(frequencies(300)) > 0.001
+def test_logged_probabilities_are_the_realised_frequencies_by_decile(proof) -> None:
+    p = chi_square_p(frequencies(300))
+    assert proof(
+        "policy/exploration", LOGGED, method="probability logged after all constraints", target="p above .001",
+        figure=f"p = {p:.3f}", holds=p > 0.001,
+    )  # fmt: skip
 
 
-def test_a_wrong_probability_is_caught_by_the_same_test() -> None:
-    assert chi_square_p(frequencies(300, shift=0.004)) < 1e-6
+def test_a_wrong_probability_is_caught_by_the_same_test(proof) -> None:
+    p = chi_square_p(frequencies(300, shift=0.004))
+    assert proof(
+        "policy/exploration", LOGGED, method="probabilities off by .004", target="p below 1e-6", figure=f"p = {p:.0e}",
+        holds=p < 1e-6, planted=True,
+    )  # fmt: skip
 
 
-def test_the_smallest_probability_is_at_the_floor() -> None:
+def test_the_smallest_probability_is_at_the_floor(proof) -> None:
     value, cost, eligible = world(1)
     d = decide(IDS, value, cost, eligible=eligible, seed="s", explore_share=0.06, holdout_share=0.0)
-    assert d.propensity.min() >= d.exploration.rate / (eligible.sum(axis=1).max() + 1) - 1e-12
+    least, floor = d.propensity.min(), d.exploration.rate / (eligible.sum(axis=1).max() + 1)
+    assert proof(
+        "policy/exploration", "least propensity at a rate of .06", method="ε over a member's feasible offers and none",
+        target=f"at least {floor:.4f}", figure=f"{least:.4f}", holds=least >= floor - 1e-12,
+    )  # fmt: skip
     assert d.exploration.rate == 0.06
 
 
@@ -81,7 +94,7 @@ def uniform_probability(offer: NDArray, options: NDArray) -> NDArray:
     return allowed / (options.sum(axis=1) + 1)
 
 
-def test_value_of_the_uniform_policy_equals_the_slices_mean() -> None:
+def test_value_of_the_uniform_policy_equals_the_slices_mean(proof) -> None:
     """From all rows by weights, against the plain mean of the explorers: within 3 standard errors of the difference."""
     value, cost, eligible = world(2)
     logs, explored = [], []
@@ -102,10 +115,22 @@ def test_value_of_the_uniform_policy_equals_the_slices_mean() -> None:
     found = off_policy_value(log["want"].to_numpy(), log, method="ipw")
     slice_se = slice_rewards.std(ddof=1) / np.sqrt(len(slice_rewards))
     assert found.value is not None
-    assert abs(found.value - slice_rewards.mean()) < 3 * np.hypot(found.se, slice_se)
-    assert abs(found.mean_weight - 1) < 4 * found.mean_weight_se
+    off = (found.value - slice_rewards.mean()) / np.hypot(found.se, slice_se)
+    weight = (found.mean_weight - 1) / found.mean_weight_se
+    assert proof(
+        "policy/exploration", "off-policy value of the uniform policy against the slice's mean", method="IPW",
+        target="within 3 standard errors", figure=f"{off:+.2f}", holds=abs(off) < 3,
+    )  # fmt: skip
+    assert proof(
+        "policy/value", "mean weight against 1", method="logged propensities", target="within 4 standard errors",
+        figure=f"{weight:+.2f}", holds=abs(weight) < 4,
+    )  # fmt: skip
     wrong = off_policy_value(log["want"].to_numpy(), log.assign(propensity=log["propensity"] ** 0.8), method="ipw")
-    assert wrong.value is None  # the planted defect: probabilities that are not those of the draw
+    assert proof(
+        "policy/value", "mean weight against 1", method="propensities that are not those of the draw",
+        target="refused, no value given", figure="refused" if wrong.value is None else "valued",
+        holds=wrong.value is None, planted=True,
+    )  # fmt: skip
 
 
 def coverage(repeats: int, method: str) -> tuple[float, float]:
@@ -142,9 +167,13 @@ def test_intervals_above_the_gate_cover_the_truth(method: str) -> None:
 
 @pytest.mark.proof
 @pytest.mark.parametrize("method", ["ipw", "snips", "dr"])
-def test_intervals_above_the_gate_cover_the_truth_long(method: str) -> None:
-    covered, _ = coverage(10_000, method)
-    assert covered >= 0.935
+def test_intervals_above_the_gate_cover_the_truth_long(method: str, proof) -> None:
+    covered, kept = coverage(10_000, method)
+    assert proof(
+        "policy/value", "coverage above the gate, three arms, skewed rewards, 10,000 repeats", method=method,
+        target="at least 93.5 %", figure=f"{100 * covered:.1f} % covered, {100 * kept:.1f} % let through",
+        holds=covered >= 0.935,
+    )  # fmt: skip
 
 
 def campaign(seed: int, n: int) -> tuple[NDArray, NDArray]:
@@ -155,7 +184,7 @@ def campaign(seed: int, n: int) -> tuple[NDArray, NDArray]:
     return x, true
 
 
-def test_the_recommended_policy_beats_one_offer_for_all_and_random_in_true_value() -> None:
+def test_the_recommended_policy_beats_one_offer_for_all_and_random_in_true_value(proof) -> None:
     """Effects are learnt from a randomised experiment; the allocation is judged by truth that no model saw."""
     from sklearn.linear_model import LinearRegression
 
@@ -184,8 +213,16 @@ def test_the_recommended_policy_beats_one_offer_for_all_and_random_in_true_value
     best_single = max(worth(one_for_all(j)) for j in range(3))
     ideal = worth(allocate(true_new - cost, cost, budget=budget).offer)
     assert worth(a.offer) > 1.5 * max(best_single, worth(at_random), 0.0)
-    assert worth(a.offer) > 0.8 * ideal
+    share, quantity = worth(a.offer) / ideal, "true value of the allocation over that of an oracle"
+    assert proof(
+        "policy/allocation", quantity, method="effects learnt from an experiment, one budget",
+        target="above 80 %, and 1.5 times the best single offer", figure=f"{100 * share:.0f} %", holds=share > 0.8,
+    )  # fmt: skip
     # the planted defect: effects shuffled between members lose what targeting gains
     shuffled = allocate(rng.permutation(predicted) - cost, cost, budget=budget)
-    assert worth(shuffled.offer) < 0.5 * worth(a.offer)
+    assert proof(
+        "policy/allocation", quantity, method="effects shuffled between members", target="below half of that",
+        figure=f"{100 * worth(shuffled.offer) / ideal:.0f} %", holds=worth(shuffled.offer) < 0.5 * worth(a.offer),
+        planted=True,
+    )  # fmt: skip
     assert a.value > 0  # what is promised is not what is judged above
