@@ -62,10 +62,11 @@ def months(n=12):
     return pd.Series(pd.date_range("2026-01-01", periods=n, freq="MS", tz="Asia/Shanghai"))
 
 
-def test_no_training_label_looks_past_the_cutoff():
+def test_no_training_label_looks_past_the_cutoff(proof):
     as_of = pd.concat([months()] * 3, ignore_index=True)
     gap = pd.Timedelta(days=60)
     splits = time_split(as_of, [as_of[8], as_of[10]], gap)
+    late = sum(int((as_of[split.train] + gap > split.cutoff).sum()) for split in splits)
     assert len(splits) == 2
     for split, following in zip(splits, [as_of[10], pd.Timestamp.max.tz_localize("UTC")], strict=True):
         assert (as_of[split.train] + gap <= split.cutoff).all()
@@ -75,6 +76,14 @@ def test_no_training_label_looks_past_the_cutoff():
         between = (as_of + gap > split.cutoff) & (as_of < split.cutoff)
         assert not (split.train | split.test)[between].any()
     assert splits[0].to_dicts()[0]["train"] == int(splits[0].train.sum())
+    without = time_split(as_of, [as_of[8]], pd.Timedelta(0))[0]
+    peeking = int((as_of[without.train] + gap > without.cutoff).sum())
+    quantity = "training rows whose labels look past the cut-off, horizon of 60 days"
+    assert proof("churn/time-split", quantity, method="time_split", target="0", figure=f"{late}", holds=late == 0)
+    assert proof(
+        "churn/time-split", quantity, method="no gap", target="above 0", figure=f"{peeking}", holds=peeking > 0,
+        planted=True,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,16 @@ def test_no_constraint_is_ever_broken(problem: tuple) -> None:
     assert broken_constraints(result, *problem) == []
 
 
-def test_the_check_of_constraints_catches_a_planted_defect() -> None:
+def test_the_check_of_constraints_catches_a_planted_defect(proof) -> None:
     value, cost = np.array([[5.0], [4.0]]), np.array([[2.0], [2.0]])
     eligible = np.array([[True], [False]])
     wrong = Allocation(np.array([0, 0]), 9.0, 4.0, 8.0, 0.0, None, "optimal", np.array([2]))  # type: ignore[arg-type]
-    assert broken_constraints(wrong, value, cost, eligible, 3.0, [1]) == ["eligible", "budget", "quota 0", "bound"]
+    found = broken_constraints(wrong, value, cost, eligible, 3.0, [1])
+    assert proof(
+        "policy/allocation", "constraints of an allocation that breaks every one", method="all broken at once",
+        target="eligible, budget, quota, bound", figure=", ".join(found), planted=True,
+        holds=found == ["eligible", "budget", "quota 0", "bound"],
+    )  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)
@@ -143,11 +148,15 @@ def made(n: int, seed: int, m: int = 6) -> tuple[NDArray, NDArray]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_gap_at_two_thousand_members(seed: int) -> None:
+def test_gap_at_two_thousand_members(seed: int, proof) -> None:
     value, cost = made(2_000, seed)
     result = allocate(value, cost, budget=600.0, quotas=dict.fromkeys(range(6), 250))
-    assert result.gap <= 1e-3
-    assert broken_constraints(result, value, cost, np.ones(value.shape, bool), 600.0, [250] * 6) == []
+    broken = broken_constraints(result, value, cost, np.ones(value.shape, bool), 600.0, [250] * 6)
+    assert proof(
+        "policy/allocation", f"gap between value and bound, 2,000 members × 6 offers, one budget, six quotas ({seed})",
+        method="Lagrangian dual and repair", target="at most .1 %, no constraint broken", figure=f"{result.gap:.4%}",
+        holds=result.gap <= 1e-3 and not broken,
+    )  # fmt: skip
 
 
 def test_value_grows_with_the_budget_to_within_the_gap_when_not_proved() -> None:
@@ -157,7 +166,7 @@ def test_value_grows_with_the_budget_to_within_the_gap_when_not_proved() -> None
         assert higher.value >= lower.value * (1 - higher.gap) - 1e-9
 
 
-def test_the_bound_holds_against_the_linear_programme() -> None:
+def test_the_bound_holds_against_the_linear_programme(proof) -> None:
     from scipy.optimize import linprog
 
     value, cost = made(150, 1, m=3)
@@ -166,16 +175,23 @@ def test_the_bound_holds_against_the_linear_programme() -> None:
     relaxed = -linprog(-value.ravel(), A_ub=np.vstack(rows), b_ub=np.r_[np.ones(n), 40.0, [30.0] * m]).fun
     result = allocate(value, cost, budget=40.0, quotas=[30] * m)
     assert result.value <= relaxed + 1e-9
-    assert result.bound <= relaxed * (1 + 1e-9) + 1e-9  # no looser than the linear programme
+    assert proof(
+        "policy/allocation", "published bound over the linear programme's, value over it", method="dual and repair",
+        target="bound at most 1, value at most 1", figure=f"{result.bound / relaxed:.6f}, {result.value / relaxed:.6f}",
+        holds=result.bound <= relaxed * (1 + 1e-9) + 1e-9,
+    )  # fmt: skip
     assert result.gap <= 1e-2
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.01])
-def test_a_time_limited_solve_is_never_called_optimal(limit: float) -> None:
+def test_a_time_limited_solve_is_never_called_optimal(limit: float, proof) -> None:
     value, cost = made(20_000, 0)
     quotas = dict.fromkeys(range(6), 1500)
     result = allocate(value, cost, budget=4_000.0, quotas=quotas, time_limit=limit)
-    assert result.status == "time_limit"
+    assert proof(
+        "policy/allocation", f"status of a solve stopped after {limit:g} s", method="dual and repair",
+        target="never optimal", figure=result.status, holds=result.status == "time_limit",
+    )  # fmt: skip
     assert broken_constraints(result, value, cost, np.ones(value.shape, bool), 4_000.0, [1_500] * 6) == []
 
 

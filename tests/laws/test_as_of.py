@@ -117,9 +117,14 @@ def adversary(seed: int = 0) -> list[Pick]:
 
 
 def test_the_adversary_finds_nothing_in_the_true_compiler(
-    rows: Rows, catalogue: Mapping[str, Feature], before: pa.Table
+    rows: Rows, catalogue: Mapping[str, Feature], before: pa.Table, proof: Callable[..., bool]
 ) -> None:
-    assert changed(before, features_of(with_violations(rows, adversary()), catalogue)) == set()
+    seen = changed(before, features_of(with_violations(rows, adversary()), catalogue))
+    assert proof(
+        "features/as-of", "features changed by hundreds of rows at T, after it, or known only then",
+        method="as-of compiler, the whole catalogue", target=f"0 of {len(catalogue)}", figure=f"{len(seen)}",
+        holds=not seen,
+    )  # fmt: skip
 
 
 def _leak(monkeypatch: pytest.MonkeyPatch, edit: Callable[[str], str]) -> None:
@@ -155,10 +160,15 @@ def test_a_compiler_without_the_rule_is_caught_in_every_feature(
 )
 def test_planted_leaks_are_caught(
     old: str, new: str, at_least: int, rows: Rows, catalogue: Mapping[str, Feature], before: pa.Table,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, proof: Callable[..., bool],
 ) -> None:  # fmt: skip
     _leak(monkeypatch, _replace(old, new))
-    assert len(changed(before, features_of(with_violations(rows, adversary()), catalogue))) >= at_least
+    caught = len(changed(before, features_of(with_violations(rows, adversary()), catalogue)))
+    assert proof(
+        "features/as-of", "features changed by the same rows", method=f"{old.replace('AND', '').strip()} replaced by "
+        f"{new.replace('AND', '').strip() or 'nothing'}", target=f"at least {at_least}", figure=f"{caught}",
+        holds=caught >= at_least, planted=True,
+    )  # fmt: skip
 
 
 def _open_later(rows: Rows) -> Rows:

@@ -95,6 +95,11 @@ def scaled(case: Case, change: Callable[[np.ndarray], np.ndarray]) -> Case:
     )
 
 
+def record(proof: Callable[..., bool], name: str, law: str) -> None:
+    """A law that has just been held."""
+    proof("metrics/invariances", law, method=name, target="the same number", figure="the same", holds=True)
+
+
 every = pytest.mark.parametrize("name", sorted(METRICS))
 RANK_ONLY = sorted(
     name
@@ -121,16 +126,17 @@ def test_no_metric_was_forgotten():
 
 
 @every
-def test_rows_may_come_in_any_order(name):
+def test_rows_may_come_in_any_order(name, proof):
     case = make_case()
     expected = numbers(name, case)
     for seed in range(3):
         rows = np.random.default_rng(seed).permutation(len(case.y))
         np.testing.assert_allclose(numbers(name, case.take(rows)), expected, rtol=1e-9, atol=1e-9)
+    record(proof, name, "rows in another order")
 
 
 @every
-def test_a_row_twice_is_a_row_of_weight_two(name):
+def test_a_row_twice_is_a_row_of_weight_two(name, proof):
     case = make_case(1)
     twice = case.take(np.repeat(np.arange(len(case.y)), 2))
     heavy = replace(case, weight=2 * case.weight)
@@ -142,6 +148,7 @@ def test_a_row_twice_is_a_row_of_weight_two(name):
     weight[7] *= 2
     heavier = replace(case, weight=weight)
     np.testing.assert_allclose(numbers(name, one_twice), numbers(name, heavier), rtol=1e-9, atol=1e-9)
+    record(proof, name, "a row twice against a row of weight two")
 
 
 @every
@@ -203,7 +210,7 @@ def test_arms_may_have_any_name(name):
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
-def test_a_constant_prediction_says_nothing(name):
+def test_a_constant_prediction_says_nothing(name, proof):
     case = make_case(7)
     flat = replace(
         case, effect=np.tile([0.3, 0.1], (len(case.y), 1)), other=np.tile([0.2, 0.1], (len(case.y), 1)),
@@ -238,6 +245,11 @@ def test_a_constant_prediction_says_nothing(name):
         np.testing.assert_allclose(value, [total / 1000] * 2)  # the mean effect, and one group
     else:
         assert kind in ("policy", "budget")  # a constant policy has a value, a constant effect a place in a budget
+        return
+    proof(
+        "metrics/ties", "a constant prediction", method=name, target="what says nothing: 0, the mean, or chance",
+        figure=", ".join(f"{number:.4g}" for number in value), holds=True,
+    )  # fmt: skip
 
 
 def test_scalars_have_all_their_parts():

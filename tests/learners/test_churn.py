@@ -32,23 +32,31 @@ def calibration_error(p: np.ndarray, y: np.ndarray, bins: int = 10) -> float:
 
 
 @pytest.mark.parametrize("calibration", ["isotonic", "sigmoid"])
-def test_probabilities_mean_what_they_say(calibration):
+def test_probabilities_mean_what_they_say(calibration, proof):
     X, y, _ = members(12_000)
     new, outcome, truth = members(12_000, seed=1)
     p = ChurnModel(**SMALL, calibration=calibration).fit(X, y).predict_proba(new)
     assert p.shape == (12_000, 2)
     np.testing.assert_allclose(p.sum(axis=1), 1)
-    assert calibration_error(p[:, 1], outcome) < 0.02
+    error = calibration_error(p[:, 1], outcome)
+    assert proof(
+        "churn/calibration", "expected calibration error on 12,000 new simulated members",
+        method=f"out-of-fold {calibration}", target="at most .02", figure=f"{error:.3f}", holds=error < 0.02,
+    )  # fmt: skip
     assert np.abs(p[:, 1] - truth).mean() < 0.05
 
 
-def test_without_calibration_an_overfitted_model_would_fail_the_same_test():
+def test_without_calibration_an_overfitted_model_would_fail_the_same_test(proof):
     X, y, _ = members(1500)
     new, outcome, _ = members(12_000, seed=1)
     eager = {"n_estimators": 300, "num_leaves": 31, "min_child_samples": 5, "learning_rate": 0.2, "random_state": 0}
     model = ChurnModel(**eager, calibration="sigmoid").fit(X, y)
     raw = model.scorer_.values(model.encoder_.transform(new), 1)
-    assert calibration_error(raw, outcome) > 0.1
+    error = calibration_error(raw, outcome)
+    assert proof(
+        "churn/calibration", "the same of an overfitted booster", method="not calibrated", target="above .1",
+        figure=f"{error:.3f}", holds=error > 0.1, planted=True,
+    )  # fmt: skip
     assert calibration_error(model.predict_proba(new)[:, 1], outcome) < 0.05
 
 
@@ -65,14 +73,18 @@ def test_calibration_is_out_of_fold_by_member():
     assert leaking.predict_proba(X)[:, 1].std() > 0.4
 
 
-def test_it_ranks_better_than_recency():
+def test_it_ranks_better_than_recency(proof):
     from sklearn.metrics import roc_auc_score
 
     X, y, _ = members(6000)
     new, outcome, _ = members(6000, seed=1)
     model = ChurnModel(**SMALL).fit(X, y).predict_proba(new)[:, 1]
     rule = RecencyRule("days").fit(X, y).predict_proba(new)[:, 1]
-    assert roc_auc_score(outcome, model) > roc_auc_score(outcome, rule) + 0.02
+    ours, theirs = roc_auc_score(outcome, model), roc_auc_score(outcome, rule)
+    assert proof(
+        "churn/baselines", "AUC on 6,000 new simulated members", method="churn model against the recency rule",
+        target="higher by .02", figure=f"{ours:.3f} against {theirs:.3f}", holds=ours > theirs + 0.02,
+    )  # fmt: skip
 
 
 def test_contributions_are_log_odds_and_reasons_the_largest_of_them():

@@ -7,7 +7,7 @@ not run are kept from ``docs/proofs.json``, the source of the page; a run of eve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def render(rows: Iterable[Found]) -> str:
             "|---|---|---|---|---|---|",
         ]
         said = ""
-        for row in inside:
+        for row in _alike(inside):
             claim = ROWS[row["row"]]
             verdict = ("refused" if row["planted"] else "holds") if row["holds"] else "**DOES NOT HOLD**"
             method = f"*planted defect:* {row['method']}" if row["planted"] else row["method"]
@@ -148,6 +148,13 @@ def render(rows: Iterable[Found]) -> str:
     if missing:
         lines += ["## Not yet proved", "", *(f"- {claim}" for claim in missing), ""]
     return "\n".join(lines)
+
+
+def _alike(rows: Iterable[Found]) -> Iterator[Found]:
+    """Neighbours that differ in their method only are one row of the page."""
+    for _, group in groupby(rows, key=lambda row: [row[name] for name in row if name not in ("method", "test")]):
+        same = list(group)
+        yield {**same[0], "method": ", ".join(dict.fromkeys(row["method"] for row in same))}
 
 
 def _function(nodeid: str) -> str:

@@ -48,14 +48,42 @@ def tails(
     return {name: (below / repeats, above / repeats) for name, (below, above) in missed.items()}
 
 
+ROW_OF = {
+    "gain at a budget": "metrics/budget", "difference of two scores": "metrics/paired", "slope": "metrics/calibration",
+    "intercept": "metrics/calibration", "roc_auc": "metrics/risks", "average_precision": "metrics/risks",
+    "lift_at_k": "metrics/risks", "brier_score": "metrics/risks", "ipw": "policy/value", "snips": "policy/value",
+    "dr": "policy/value", "snips gain over a": "policy/value",
+}  # fmt: skip
+
+
 def assert_covered(
-    shares: Mapping[str, tuple[float, float]], repeats: int, tolerance: float = 0.015, *, tail: float = 0.015
+    proof: Callable[..., bool],
+    where: str,
+    shares: Mapping[str, tuple[float, float]],
+    repeats: int,
+    tolerance: float = 0.015,
+    *,
+    tail: float = 0.015,
 ) -> None:
+    fine = {}
     for name, (below, above) in shares.items():
-        print(f"{name}: {1 - below - above:.4f} covered, truth below {below:.4f}, above {above:.4f}")
-        assert near(1 - below - above, 0.95, repeats, tolerance), (name, below, above)
-        assert near(below, 0.025, repeats, tail), (name, "low tail", below, above)
-        assert near(above, 0.025, repeats, tail), (name, "high tail", below, above)
+        holds = near(1 - below - above, 0.95, repeats, tolerance)
+        holds &= near(below, 0.025, repeats, tail) and near(above, 0.025, repeats, tail)
+        fine[name] = proof(
+            ROW_OF.get(name, "metrics/intervals"), f"{name}: {where}", method=METHOD_OF.get(name, "half-samples"),
+            target=f"95 ± {100 * tolerance:g} %, each tail 2.5 ± {100 * tail:g}", figure=missed(below, above),
+            holds=holds,
+        )  # fmt: skip
+    assert all(fine.values()), (fine, shares)
+
+
+METHOD_OF = dict.fromkeys(("slope", "intercept"), "HC2") | dict.fromkeys(
+    ("ipw", "snips", "dr", "snips gain over a"), "linearised"
+)
+
+
+def missed(below: float, above: float) -> str:
+    return f"{100 * (1 - below - above):.1f} % covered; truth below {100 * below:.1f} %, above {100 * above:.1f} %"
 
 
 def gain_curve(score: np.ndarray, effect: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +133,7 @@ def score_of(world: World) -> np.ndarray:
 
 @pytest.mark.parametrize("setting", sorted(SETTINGS))
 @lengths(150)
-def test_ranking_intervals_cover_the_truth(setting, repeats):
+def test_ranking_intervals_cover_the_truth(setting, repeats, proof):
     options = {"arms": ("a",), "n_features": 3, **SETTINGS[setting]}
     big = make_world(population(repeats), random_state=10_001, **options)
     truth = true_numbers(score_of(big), big.effects[:, 0])
@@ -117,10 +145,10 @@ def test_ranking_intervals_cover_the_truth(setting, repeats):
 
     shares = tails(estimate, {name: truth[name] for name in ("qini", "total", "auuc", "autoc", "uplift_at_k")}, repeats)
     money = options["outcome"] == "spend"
-    assert_covered(shares, repeats, tail=0.025 if money else 0.015)
+    assert_covered(proof, f"{setting}, {n:,} members", shares, repeats, tail=0.025 if money else 0.015)
 
 
-def test_ignoring_unequal_propensities_is_caught():
+def test_ignoring_unequal_propensities_is_caught(proof):
     """The planted defect: shares as observed where probabilities differ by row."""
     options = {"arms": ("a",), "n_features": 3, **SETTINGS["binary, probabilities by row"]}
     big = make_world(300_000, random_state=10_001, **options)
@@ -131,10 +159,13 @@ def test_ignoring_unequal_propensities_is_caught():
         return {"auuc": metrics.auuc(score_of(world), world.y, world.treatment, n_bootstrap=DRAWS)}
 
     below, above = tails(estimate, {"auuc": truth["auuc"]}, 60)["auuc"]
-    assert below + above > 0.3
+    assert proof(
+        "metrics/intervals", "auuc: binary, probabilities by row, 2,500 members", method="shares as observed",
+        target="below 70 %", figure=missed(below, above), holds=below + above > 0.3, planted=True,
+    )  # fmt: skip
 
 
-def test_rows_of_one_member_counted_as_members_are_caught():
+def test_rows_of_one_member_counted_as_members_are_caught(proof):
     """The planted defect: three rows a member without clusters. With clusters the same fixture is covered."""
     options = {"arms": ("a",), "n_features": 3, **SETTINGS["spend, 70/30"]}
     big = make_world(300_000, random_state=10_001, **options)
@@ -150,8 +181,17 @@ def test_rows_of_one_member_counted_as_members_are_caught():
         return one
 
     naive, honest = (tails(estimate(clusters), truth, 150)["qini"] for clusters in (None, rows))
-    assert sum(naive) > 0.15
-    assert near(1 - sum(honest), 0.95, 150, 0.015)
+    quantity = "qini: spend, 70/30, 1,200 members with three rows each"
+    caught = proof(
+        "metrics/intervals", quantity, method="rows counted as members", target="below 85 %", figure=missed(*naive),
+        holds=sum(naive) > 0.15, planted=True,
+    )  # fmt: skip
+    right = proof(
+        "metrics/intervals", quantity, method="half-samples of members", target="95 ± 5.3 % (150 repeats)",
+        figure=missed(*honest), holds=near(1 - sum(honest), 0.95, 150, 0.015),
+    )  # fmt: skip
+    assert right
+    assert caught
 
 
 # -- several arms ---------------------------------------------------------------------------------------------------
@@ -179,7 +219,7 @@ def gain_at_budget(predicted: np.ndarray, effects: np.ndarray, budget: float) ->
 
 
 @lengths(150)
-def test_several_arm_intervals_cover_the_truth(repeats):
+def test_several_arm_intervals_cover_the_truth(repeats, proof):
     big = make_world(population(repeats), random_state=10_002, **THREE)
     predicted, rows = predictions(big), np.arange(population(repeats))
     best = true_numbers(predicted.max(axis=1), big.effects[rows, predicted.argmax(axis=1)])
@@ -203,11 +243,11 @@ def test_several_arm_intervals_cover_the_truth(repeats):
             "gain at a budget": metrics.multi_arm_qini(effect, COSTS, *given, **options).at(0.4),
         }
 
-    assert_covered(tails(estimate, truth, repeats), repeats)
+    assert_covered(proof, f"binary, arms 45/35/20, {n:,} members", tails(estimate, truth, repeats), repeats)
 
 
 @lengths(150)
-def test_values_comparisons_and_calibration_cover_the_truth(repeats):
+def test_values_comparisons_and_calibration_cover_the_truth(repeats, proof):
     big = make_world(population(repeats), random_state=10_003, **THREE)
     predicted = predictions(big)
     choice = np.where(predicted.max(axis=1) > 0.05, predicted.argmax(axis=1), -1)
@@ -245,14 +285,14 @@ def test_values_comparisons_and_calibration_cover_the_truth(repeats):
             "intercept": calibration.intercept,
         }
 
-    assert_covered(tails(estimate, truth, repeats), repeats)
+    assert_covered(proof, f"binary, arms 45/35/20, {n:,} members", tails(estimate, truth, repeats), repeats)
 
 
 # -- classification ---------------------------------------------------------------------------------------------------
 
 
 @lengths(150)
-def test_classification_intervals_cover_the_truth(repeats):
+def test_classification_intervals_cover_the_truth(repeats, proof):
     def draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         p = rng.beta(1, 4, n)
         return (rng.random(n) < p).astype(float), p
@@ -267,13 +307,13 @@ def test_classification_intervals_cover_the_truth(repeats):
         return {name: getattr(metrics, name)(y, p, **options) for name in NAMES}
 
     # average precision is biased upwards by order 1/n, which moves its tails
-    assert_covered(tails(estimate, truth, repeats), repeats, tail=0.02)
+    assert_covered(proof, "risks of 2,500 members", tails(estimate, truth, repeats), repeats, tail=0.02)
 
 
 NAMES = ("roc_auc", "average_precision", "lift_at_k", "brier_score")
 
 
-def test_one_sided_p_values_are_uniform_where_there_is_nothing_to_rank():
+def test_one_sided_p_values_are_uniform_where_there_is_nothing_to_rank(proof):
     """At 5 % a useless score is called good in 5 % of the worlds, and an anti-ranked one in none."""
     called, anti = 0, 0
     for seed in range(200):
@@ -284,5 +324,13 @@ def test_one_sided_p_values_are_uniform_where_there_is_nothing_to_rank():
             ranked = make_world(1500, arms=("a",), effect="linear", random_state=seed, n_features=2)
             given = (ranked.y, ranked.treatment, {"control": 0.5, "a": 0.5})
             anti += metrics.autoc(-ranked.effects, *given, n_bootstrap=DRAWS).p_value < 0.05
-    assert near(called / 200, 0.05, 200, 0.015)
-    assert anti == 0
+    useless = proof(
+        "metrics/one-sided", "useless scores called good at 5 %, 200 worlds", method="qini", target="5 ± 4.6 %",
+        figure=f"{called / 2:.1f} %", holds=near(called / 200, 0.05, 200, 0.015),
+    )  # fmt: skip
+    worse = proof(
+        "metrics/one-sided", "anti-ranked scores called good at 5 %, 40 worlds", method="autoc", target="none",
+        figure=f"{anti}", holds=anti == 0,
+    )  # fmt: skip
+    assert useless
+    assert worse
