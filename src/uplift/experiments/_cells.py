@@ -65,28 +65,29 @@ def places(prepared: Prepared) -> list[Place]:
 
 def estimate(prepared: Prepared) -> Estimates:
     """Fit every metric in every cell; what depends on rows only is computed once for all metrics of those rows."""
-    known = {metric.name: ~np.isnan(prepared.outcomes[metric.name]) for metric in prepared.metrics}
     together: dict[bytes, list[str]] = {}
-    for name, mask in known.items():
-        together.setdefault(np.packbits(mask).tobytes(), []).append(name)
+    for metric in prepared.metrics:
+        known = prepared.outcomes[metric.name].known
+        together.setdefault(np.packbits(known).tobytes(), []).append(metric.name)
+    n_arms = len(prepared.arms)
     estimates: Estimates = {}
     for names in together.values():
-        mask = known[names[0]]
+        mask = prepared.outcomes[names[0]].known
         for place in places(prepared):
             inside = mask if place.column is None else mask & (prepared.segments[place.column].codes == place.value)
             rows = np.flatnonzero(inside)
             arm = prepared.arm[rows]
-            counts = np.bincount(arm, minlength=len(prepared.arms))
+            counts = np.bincount(arm, minlength=n_arms)
             clusters = None
             if prepared.clusters is not None:
                 clusters = np.unique(prepared.clusters[rows], return_inverse=True)[1]
-            plain = ArmRegression(None, arm, len(prepared.arms), clusters)
+            plain = ArmRegression(None, arm, n_arms, clusters)
             filled = counts[counts > 0]
             limit = int(filled.min()) // ROWS_PER_COVARIATE if len(filled) else 0
             x = prepared.covariates.matrix[rows, :limit]
-            fitted = ArmRegression(x, arm, len(prepared.arms), clusters) if x.shape[1] else plain
+            fitted = ArmRegression(x, arm, n_arms, clusters) if x.shape[1] else plain
             for name in names:
-                y = prepared.outcomes[name][rows]
+                y = prepared.outcomes[name].linear(rows, arm, n_arms)
                 raw = plain.estimate(y)
                 adjusted = fitted.estimate(y) if len(fitted.kept) else raw
                 estimates[name, place] = CellEstimate(counts, raw, adjusted, len(fitted.kept), rows)
@@ -105,11 +106,11 @@ def effects(prepared: Prepared, estimates: Estimates, levels: Mapping[str, float
     n_joint = cuts.inside.shape[1]
     for metric in prepared.metrics:
         outcome, alpha = prepared.outcomes[metric.name], levels[metric.name]
-        known = ~np.isnan(outcome)
+        known = outcome.known
         for arm in range(1, len(prepared.arms)):
             counts = []
             for own in (prepared.arm == 0, prepared.arm == arm):
-                for chosen in (own & known, own & known & (outcome != 0)):
+                for chosen in (own & known, own & known & outcome.active):
                     counts.append(np.bincount(joint[chosen], minlength=n_joint).astype(np.float64))
             hidden = suppressed(cuts, counts, min_cell)
             small = any(count.sum() < min_cell for count in counts)

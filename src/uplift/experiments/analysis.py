@@ -17,7 +17,9 @@ from uplift.data import fingerprint
 from uplift.errors import DesignError
 from uplift.experiments._cells import WHOLE, Estimates, effects, estimate, interactions
 from uplift.experiments._encoding import labels
-from uplift.experiments._inputs import Metric, Missing, Prepared, prepare, roles
+from uplift.experiments._inputs import Missing, Prepared, prepare
+from uplift.experiments._metric import Metric, declared, named, roles
+from uplift.experiments._request import Request
 from uplift.experiments._result import Analysis, Effect, Interaction
 from uplift.experiments._text import Text
 from uplift.experiments.checks import ALARM, Balance, SampleRatio, balance, sample_ratio, units_by_arm
@@ -42,7 +44,7 @@ def analyze(
     *,
     arm: str,
     control: Any,
-    metrics: Sequence[str],
+    metrics: Sequence[str | Metric | MetricSpec],
     covariates: Sequence[str] = (),
     segments: Sequence[str] = (),
     weights: Mapping[Any, float] | None = None,
@@ -51,7 +53,7 @@ def analyze(
     unit: str | None = None,
     alpha: float = 0.05,
     min_cell: int = 11,
-    metric_specs: Mapping[str, MetricSpec | Metric] | Sequence[MetricSpec] | None = None,
+    metric_specs: Mapping[str, MetricSpec | Metric] | Sequence[MetricSpec | Metric] | None = None,
     planned_size: int | None = None,
     looks: LooksSpec | None = None,
     missing: Missing = "refuse",
@@ -134,12 +136,13 @@ def analyze(
     if looks is not None and planned_size is None:
         raise DesignError("looks are shares of planned_size, which is not given")
     groups = (strata,) if isinstance(strata, str) else tuple(strata)
-    specs = _specs(metric_specs)
-    prepared = prepare(
-        df, arm=arm, control=control, metrics=tuple(metrics), covariates=tuple(covariates), segments=tuple(segments),
-        weights=weights, cluster=cluster, strata=groups, unit=unit, metric_specs=specs, missing=missing,
-        min_cell=min_cell, currency=currency,
+    names_given, declarations = named(metrics, currency)
+    request = Request(
+        arm=arm, control=control, metrics=tuple(names_given), specs=declarations | _specs(metric_specs, currency),
+        covariates=tuple(covariates), segments=tuple(segments), weights=weights, cluster=cluster, strata=groups,
+        unit=unit, missing=missing, min_cell=min_cell,
     )  # fmt: skip
+    prepared = prepare(df, request)
     size = len(prepared.arm)
     now = _looks(prepared, planned_size, looks, alpha)
     sound = look(size, planned_size, alpha=ALARM)  # checks are read at every look, whatever looks the design fixed
@@ -161,7 +164,6 @@ def analyze(
     reason = now[decisive].waiting()
     waiting = [*early, *([reason] if reason is not None else [])]
     verdict = _verdict(prepared, estimates, found, tests, alpha, reasons, waiting, names)
-    used = [arm, *metrics, *covariates, *segments, *groups, *(c for c in (cluster, unit) if c is not None)]
     return Analysis(
         design={
             **_design(prepared, min_cell, alpha, planned_size, cluster, groups),
@@ -184,18 +186,19 @@ def analyze(
         families=families,
         notes=tuple(note._asdict() for note in prepared.notes),
         provenance={
-            "data_hash": _digest(df[list(dict.fromkeys(used))]), "rows": size, "version": __version__, "seed": seed,
+            "data_hash": _digest(df[request.used]), "rows": size, "version": __version__, "seed": seed,
             "alpha": alpha, "missing": missing, "methods": METHODS,
         },
     )  # fmt: skip
 
 
-def _specs(given: Mapping[str, MetricSpec | Metric] | Sequence[MetricSpec] | None) -> dict[str, MetricSpec | Metric]:
+def _specs(
+    given: Mapping[str, MetricSpec | Metric] | Sequence[MetricSpec | Metric] | None, currency: str | None
+) -> dict[str, Metric]:
     if given is None:
         return {}
-    if isinstance(given, Mapping):
-        return dict(given)
-    return {spec.name: spec for spec in given}
+    pairs = given.items() if isinstance(given, Mapping) else [(spec.name, spec) for spec in given]
+    return {name: spec if isinstance(spec, Metric) else declared(spec, currency) for name, spec in pairs}
 
 
 def _digest(used: pd.DataFrame) -> str:
@@ -216,7 +219,7 @@ def _looks(prepared: Prepared, planned: int | None, looks: LooksSpec | None, alp
     spending = "obrien-fleming" if looks is None else looks.spending
     size = len(prepared.arm)
     return {
-        metric.name: look(size - prepared.missing[metric.name], planned, alpha=alpha, at=at, spending=spending)
+        metric.name: look(size - prepared.outcomes[metric.name].empty, planned, alpha=alpha, at=at, spending=spending)
         for metric in prepared.metrics
     }
 
@@ -234,9 +237,13 @@ def _missing(prepared: Prepared, treatment: str, sound: Look) -> list[dict[str, 
     rows = []
     counts = np.bincount(prepared.arm, minlength=len(prepared.arms))
     for metric in prepared.metrics:
-        row: dict[str, Any] = {"metric": metric.name, "n": prepared.missing[metric.name], "treated_as": treatment}
+        row: dict[str, Any] = {
+            "metric": metric.name,
+            "n": prepared.outcomes[metric.name].empty,
+            "treated_as": treatment,
+        }
         row.update(p_value=None, passed=None)
-        empty = np.bincount(prepared.arm[np.isnan(prepared.outcomes[metric.name])], minlength=len(prepared.arms))
+        empty = np.bincount(prepared.arm[~prepared.outcomes[metric.name].known], minlength=len(prepared.arms))
         if empty.sum():
             expected = np.array([counts, counts]) * np.array([[empty.sum()], [counts.sum() - empty.sum()]])
             expected = expected / counts.sum()

@@ -334,13 +334,13 @@ def _independent(x: Floats, blocks: list[Ints]) -> tuple[Floats, Ints]:
     for rows in blocks:
         own = z[rows]
         own = own - own.mean(axis=0)
-        good = _pivots(own.T @ own / len(rows))
+        good = pivots(own.T @ own / len(rows))
         good = good[: max(len(rows) - 2, 0)]
         z, keep = z[:, good], keep[good]
     return z, keep
 
 
-def _pivots(gram: Floats) -> Ints:
+def pivots(gram: Floats) -> Ints:
     """Columns with something of their own after all earlier kept ones: Cholesky that skips what is left of nothing."""
     left = gram.copy()
     whole = np.diag(gram).copy()
