@@ -1,4 +1,4 @@
-"""causalml's meta-learners as we call them: the same numbers where it is right, other ones where it is wrong."""
+"""The meta-learners: causalml's numbers where it is right, other ones where it is wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from uplift.data.simulator.worlds import make_world
 from uplift.learners import DRLearner, ResponseModel, RLearner, SLearner, TLearner, XLearner, save
-from uplift.learners._causalml import causalml_meta
+from uplift.learners._causalml_import import causalml_module
 from uplift.learners._training import Training
 
 META = [SLearner, TLearner, XLearner, RLearner, DRLearner]
@@ -44,15 +44,21 @@ def lightgbm_model(world, binary):
     )
 
 
+def steps(world):
+    """Features of 40 values each, so that bins made of all rows and of one arm's rows are the same."""
+    ranks = world.X.rank(pct=True)
+    return np.floor(ranks.to_numpy() * 39.99)
+
+
 @pytest.mark.parametrize("outcome", ["binary", "continuous"])
 @pytest.mark.parametrize("kind", ["S", "T"])
 def test_s_and_t_agree_with_causalml_called_plainly(kind, outcome):
     world = make_world(1500, arms=("a", "b"), outcome=outcome, random_state=2)
     binary = outcome == "binary"
-    plain = getattr(causalml_meta(), f"Base{kind}{'Classifier' if binary else 'Regressor'}")(
+    plain = getattr(causalml_module("causalml.inference.meta"), f"Base{kind}{'Classifier' if binary else 'Regressor'}")(
         learner=lightgbm_model(world, binary), control_name="control"
     )
-    X = world.X.to_numpy()
+    X = steps(world)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # LightGBM's wrapper on feature names that causalml drops
         plain.fit(X=X, treatment=world.treatment, y=world.y)
@@ -62,10 +68,12 @@ def test_s_and_t_agree_with_causalml_called_plainly(kind, outcome):
 
 
 def test_x_learner_agrees_with_causalml_given_the_same_nuisances(monkeypatch):
-    """The arithmetic of pseudo-outcomes and of combining is causalml's own; only the outcome models differ."""
+    """The arithmetic of pseudo-outcomes and of combining is the same; only the outcome models differ."""
     world = make_world(1500, arms=("a",), outcome="continuous", random_state=2)
-    X, w = world.X.to_numpy(), (world.treatment == "a").astype(int)
-    plain = causalml_meta().BaseXRegressor(learner=lightgbm_model(world, False), control_name=0)
+    X, w = steps(world), (world.treatment == "a").astype(int)
+    plain = causalml_module("causalml.inference.meta").BaseXRegressor(
+        learner=lightgbm_model(world, False), control_name=0
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plain.fit(X=X, treatment=w, y=world.y, p=world.propensity[:, 1])
@@ -167,9 +175,9 @@ assert model.predict(pd.read_pickle({str(tmp_path / "X.pkl")!r})).shape == (600,
 assert "causalml" not in sys.modules, "causalml was imported to predict"
 import matplotlib
 style = dict(matplotlib.rcParams)
-from uplift.learners._causalml import causalml_meta
+from uplift.learners._causalml_import import causalml_module
 filters = list(warnings.filters)
-causalml_meta()
+causalml_module("causalml.inference.meta")
 assert dict(matplotlib.rcParams) == style, "charts were restyled"
 assert warnings.filters == filters, "warning filters were changed"
 """

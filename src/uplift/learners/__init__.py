@@ -14,10 +14,13 @@ from typing import Any
 from uplift.errors import unknown_name
 from uplift.learners._encoder import FrameEncoder
 from uplift.learners._program import EffectProgram, Term
-from uplift.learners.base import BaseUpliftLearner, Explanation
+from uplift.learners.base import BaseUpliftLearner, Explanation, fit_together
 from uplift.learners.baselines import ConstantEffect, LogisticTLearner, NoEffect, ResponseModel
 from uplift.learners.bgnbd import BGNBD, histories_from_orders
 from uplift.learners.churn import ChurnModel
+from uplift.learners.class_transformation import ClassTransformation
+from uplift.learners.forests import CausalForest, UpliftForest
+from uplift.learners.linear_dr import EffectInterval, EffectRegression, LinearDRLearner
 from uplift.learners.meta import DRLearner, RLearner, SLearner, TLearner, XLearner
 from uplift.learners.persistence import load, read_features, save
 from uplift.learners.recency import RecencyRule
@@ -33,6 +36,10 @@ LEARNERS: Mapping[str, type[BaseUpliftLearner]] = MappingProxyType(
         "constant": ConstantEffect,
         "none": NoEffect,
         "response": ResponseModel,
+        "linear_DR": LinearDRLearner,
+        "causal_forest": CausalForest,
+        "uplift_forest": UpliftForest,
+        "class_transformation": ClassTransformation,
     }
 )
 
@@ -62,12 +69,17 @@ __all__ = [
     "BGNBD",
     "LEARNERS",
     "BaseUpliftLearner",
+    "CausalForest",
     "ChurnModel",
+    "ClassTransformation",
     "ConstantEffect",
     "DRLearner",
+    "EffectInterval",
     "EffectProgram",
+    "EffectRegression",
     "Explanation",
     "FrameEncoder",
+    "LinearDRLearner",
     "LogisticTLearner",
     "NoEffect",
     "RLearner",
@@ -76,7 +88,9 @@ __all__ = [
     "SLearner",
     "TLearner",
     "Term",
+    "UpliftForest",
     "XLearner",
+    "fit_together",
     "histories_from_orders",
     "load",
     "make_learner",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from uplift.errors import InputError
+from uplift.learners._bins import Bins
 from uplift.learners._scorers import BoosterScorer, ConstantScorer, Scorer
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 
 OWNED = frozenset(
     {"objective", "seed", "random_state", "num_threads", "n_jobs", "deterministic", "force_row_wise", "force_col_wise"}
@@ -31,15 +34,18 @@ class BoosterSettings:
         LightGBM's parameters.
     rounds
         Number of trees.
-    seed, threads
-        Of LightGBM; the result depends on the seed only.
+    threads
+        Of LightGBM; the trees do not depend on them.
     """
 
     params: Mapping[str, Any]
     rounds: int
-    seed: int
     threads: int
-    categorical: Sequence[int] = field(default=())
+
+    @property
+    def key(self) -> str:
+        """The same for settings that grow the same trees."""
+        return repr((sorted((name, str(v)) for name, v in self.params.items() if name != "num_threads"), self.rounds))
 
 
 def booster_settings(
@@ -52,7 +58,6 @@ def booster_settings(
     extra_params: Mapping[str, Any] | None,
     seed: int,
     threads: int,
-    categorical: Sequence[int],
     problems: list[str],
 ) -> BoosterSettings:
     """Check the constructor's parameters and name them as LightGBM does."""
@@ -80,47 +85,64 @@ def booster_settings(
         "num_threads": threads,
         "deterministic": True,
         "force_row_wise": True,
+        "data_random_seed": 1,  # of the sample that bins are made from: not the learner's affair
+        "feature_pre_filter": False,  # bins serve boosters with other leaves too
         "verbosity": -1,
     }
-    return BoosterSettings(params, n_estimators, seed, threads, tuple(categorical))
+    return BoosterSettings(params, n_estimators, threads)
 
 
-def fit_regressor(settings: BoosterSettings, matrix: Floats, target: Floats, weight: Floats) -> Scorer:
-    """Least squares on the standardised target.
+def fit_regressor(
+    settings: BoosterSettings, bins: Bins, rows: Ints, target: Floats, weight: Floats, flag: Mask | None = None
+) -> Scorer:
+    """Least squares on the standardised target of some rows.
 
     LightGBM keeps labels in single precision; standardised ones lose nothing that matters, and a shift or a change of
     unit of the outcome leaves the trees as they are.
+
+    Parameters
+    ----------
+    settings, bins
+        How to grow, and on which features.
+    rows
+        Positions, ascending, ``(m,)``.
+    target, weight
+        Of these rows, ``(m,)``.
+    flag
+        A last column beside the features, of all rows, ``(n,)``.
     """
     centre = float(np.average(target, weights=weight))
     spread = float(np.sqrt(np.average((target - centre) ** 2, weights=weight)))
     if not spread > 1e-12 * max(1.0, abs(centre)):
         return ConstantScorer(centre)
-    text = _train(settings, "regression", matrix, (target - centre) / spread, weight)
-    return BoosterScorer(text, "identity", centre, spread, matrix.shape[1])
+    text = _train(settings, "regression", bins, rows, (target - centre) / spread, weight, flag)
+    return BoosterScorer(text, "identity", centre, spread, bins.matrix.shape[1] + (flag is not None))
 
 
-def fit_classifier(settings: BoosterSettings, matrix: Floats, target: Floats, weight: Floats) -> Scorer:
-    """Logistic loss on a target of 0 and 1; the value is a probability."""
+def fit_classifier(
+    settings: BoosterSettings, bins: Bins, rows: Ints, target: Floats, weight: Floats, flag: Mask | None = None
+) -> Scorer:
+    """Logistic loss on a target of 0 and 1, otherwise as :func:`fit_regressor`; the value is a probability."""
     if target.min() == target.max():
         return ConstantScorer(float(target[0]))
-    text = _train(settings, "binary", matrix, target, weight)
-    return BoosterScorer(text, "logistic", 0.0, 1.0, matrix.shape[1])
+    text = _train(settings, "binary", bins, rows, target, weight, flag)
+    return BoosterScorer(text, "logistic", 0.0, 1.0, bins.matrix.shape[1] + (flag is not None))
 
 
-def _train(settings: BoosterSettings, objective: str, matrix: Floats, target: Floats, weight: Floats) -> str:
+def _train(
+    settings: BoosterSettings,
+    objective: str,
+    bins: Bins,
+    rows: Ints,
+    target: Floats,
+    weight: Floats,
+    flag: Mask | None,
+) -> str:
     import lightgbm
 
     params = {**settings.params, "objective": objective}
-    categorical = [j for j in settings.categorical if j < matrix.shape[1]]
-    mean = float(weight.mean())
-    flat = bool((weight == weight[0]).all())
-    data = lightgbm.Dataset(
-        matrix,
-        label=target,
-        weight=None if flat else weight / mean,
-        categorical_feature=categorical,
-        params=params,
-    )
+    even = bool((weight == weight[0]).all())
+    data = bins.rows(params, rows, target, None if even else weight / float(weight.mean()), flag)
     try:
         booster = lightgbm.train(params, data, settings.rounds)
     except lightgbm.basic.LightGBMError as error:

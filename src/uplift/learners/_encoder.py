@@ -16,9 +16,11 @@ import pandas as pd
 from uplift.errors import InputError, did_you_mean
 
 Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
 
 MAX_LEVELS = 255
 _SHOWN = 5
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class Column:
 
 @dataclass(frozen=True)
 class FrameEncoder:
-    """Turns a table of features into a float64 matrix, and remembers how.
+    """Turns a table of features into a float32 matrix, and remembers how.
+
+    Single precision halves the memory and keeps seven digits: whole numbers up to 16.7 million are exact. Give days
+    since an event, not seconds since 1970.
 
     Numbers, flags and booleans stay numbers; categories and texts become codes in alphabetical order; missing values
     become NaN, and so do texts that were not there when learning. A text column of more than 255 different values
@@ -93,7 +98,7 @@ class FrameEncoder:
         """Positions of the categories."""
         return [j for j, column in enumerate(self.columns) if column.kind == "category"]
 
-    def transform(self, X: Any) -> Floats:
+    def transform(self, X: Any) -> Matrix:
         """The matrix, ``(n, n_features)``.
 
         Raises
@@ -103,7 +108,7 @@ class FrameEncoder:
         """
         frame, named = as_frame(X)
         positions = self._positions(frame, named)
-        matrix = np.empty((len(frame), len(self.columns)))
+        matrix = np.empty((len(frame), len(self.columns)), dtype=np.float32)
         problems: list[str] = []
         for j, (column, position) in enumerate(zip(self.columns, positions, strict=True)):
             values = frame.iloc[:, position]
@@ -246,9 +251,10 @@ def _numbers(name: str, values: pd.Series, problems: list[str]) -> Floats:
             return np.full(len(values), np.nan)
         values = parsed
     result = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    infinite = int(np.isinf(result).sum())
+    infinite = int((np.abs(result) > _LARGEST).sum())
     if infinite:
-        problems.append(f"{name}: {infinite:,} rows are infinite (inf); leave them empty if unknown")
+        problems.append(f"{name}: {infinite:,} rows are infinite (inf) or beyond 1e38; leave them empty if unknown")
+        return np.full(len(values), np.nan)
     return result
 
 

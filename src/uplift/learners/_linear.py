@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
 
 MAX_ONE_HOT = 20
 
@@ -37,11 +38,11 @@ class LinearDesign:
     scales: tuple[float, ...]
 
     @classmethod
-    def learn(cls, matrix: Floats, categorical: Sequence[int]) -> Self:
+    def learn(cls, matrix: Matrix, categorical: Sequence[int]) -> Self:
         """Learn means, standard deviations and frequent levels; what never varies is left out."""
         chosen: list[tuple[int, int, float, float]] = []
         for j in range(matrix.shape[1]):
-            values = matrix[:, j]
+            values = matrix[:, j].astype(np.float64)
             present = values[~np.isnan(values)]
             if j in categorical:
                 codes, counts = np.unique(present.astype(np.intp), return_counts=True)
@@ -58,15 +59,15 @@ class LinearDesign:
         features, levels, centres, scales = zip(*chosen, strict=True) if chosen else ((), (), (), ())
         return cls(features, levels, centres, scales)
 
-    def column(self, matrix: Floats, k: int) -> Floats:
+    def column(self, matrix: Matrix, k: int) -> Floats:
         """The ``k``-th regressor, ``(n,)``."""
-        values = matrix[:, self.features[k]]
+        values = matrix[:, self.features[k]].astype(np.float64)
         if self.levels[k] == -1:
             return np.nan_to_num((values - self.centres[k]) / self.scales[k], nan=0.0)
         flag = np.isnan(values) if self.levels[k] == -2 else values == self.levels[k]
         return (flag - self.centres[k]) / self.scales[k]
 
-    def transform(self, matrix: Floats) -> Floats:
+    def transform(self, matrix: Matrix) -> Floats:
         """All regressors, ``(n, n_regressors)``."""
         result = np.empty((len(matrix), len(self.features)))
         for k in range(len(self.features)):

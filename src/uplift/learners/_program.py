@@ -12,6 +12,9 @@ import numpy.typing as npt
 from uplift.learners._scorers import Scorer, scorer_from_dict
 
 Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
+BLOCK = 1 << 17
+"""Rows scored at a time, which bounds the memory of intermediate scores."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,21 @@ class EffectProgram:
 
     arms: tuple[tuple[Term, ...], ...]
 
-    def effects(self, matrix: Floats, threads: int) -> Floats:
+    def effects(self, matrix: Matrix, threads: int) -> Floats:
         """Effect of each arm on each row, ``(n, n_arms)``; a scorer shared between arms is evaluated once."""
         result = np.zeros((len(matrix), len(self.arms)))
-        scored: dict[tuple[int, float | None], Floats] = {}
-        for j, terms in enumerate(self.arms):
-            for term in terms:
-                key = (id(term.scorer), term.treatment)
-                if key not in scored:
-                    scored[key] = term.scorer.values(_with_treatment(matrix, term.treatment), threads)
-                result[:, j] += term.weight * scored[key]
+        for start in range(0, len(matrix), BLOCK):
+            block = matrix[start : start + BLOCK]
+            scored: dict[tuple[int, float | None], Floats] = {}
+            for j, terms in enumerate(self.arms):
+                for term in terms:
+                    key = (id(term.scorer), term.treatment)
+                    if key not in scored:
+                        scored[key] = term.scorer.values(_with_treatment(block, term.treatment), threads)
+                    result[start : start + BLOCK, j] += term.weight * scored[key]
         return result
 
-    def contributions(self, matrix: Floats, threads: int) -> Floats:
+    def contributions(self, matrix: Matrix, threads: int) -> Floats:
         """What each column adds to each effect, ``(n, n_arms, n_columns + 1)``; the last one is the baseline.
 
         What the S-learner's own treatment column adds belongs to nobody in particular: it is part of the baseline.
@@ -106,10 +111,10 @@ class EffectProgram:
         )
 
 
-def _with_treatment(matrix: Floats, treatment: float | None) -> Floats:
+def _with_treatment(matrix: Matrix, treatment: float | None) -> Matrix:
     if treatment is None:
         return matrix
-    return np.column_stack([matrix, np.full(len(matrix), treatment)])
+    return np.column_stack([matrix, np.full(len(matrix), treatment, dtype=np.float32)])
 
 
 def check_terms(terms: Sequence[Term]) -> tuple[Term, ...]:

@@ -96,7 +96,7 @@ def _checked(array: Floats, arms: Arms, problems: list[str]) -> Floats | None:
 
 
 def estimated_propensity(
-    matrix: Floats, categorical: Sequence[int], arms: Arms, weight: Floats, folds: Ints
+    matrix: npt.NDArray[np.float32], categorical: Sequence[int], arms: Arms, weight: Floats, folds: Ints
 ) -> tuple[Floats, list[str]]:
     """Multinomial logistic regression, each row predicted from the folds that it is not in, and what speaks against it.
 

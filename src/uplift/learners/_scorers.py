@@ -13,16 +13,17 @@ from uplift.errors import InputError
 from uplift.learners._linear import LinearDesign
 
 Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
 Link = Literal["identity", "logistic"]
 
 
 class Scorer(Protocol):
     """Anything that scores rows."""
 
-    def values(self, matrix: Floats, threads: int) -> Floats:
+    def values(self, matrix: Matrix, threads: int) -> Floats:
         """A probability or an amount per row, ``(n,)``."""
 
-    def contributions(self, matrix: Floats, threads: int) -> Floats:
+    def contributions(self, matrix: Matrix, threads: int) -> Floats:
         """What each feature adds to the value, ``(n, n_columns + 1)``; the last column is the baseline."""
 
     def gain(self, columns: int) -> Floats:
@@ -38,11 +39,11 @@ class ConstantScorer:
 
     value: float
 
-    def values(self, matrix: Floats, threads: int) -> Floats:
+    def values(self, matrix: Matrix, threads: int) -> Floats:
         """``value`` for every row."""
         return np.full(len(matrix), self.value)
 
-    def contributions(self, matrix: Floats, threads: int) -> Floats:
+    def contributions(self, matrix: Matrix, threads: int) -> Floats:
         """All of it is baseline."""
         result = np.zeros((len(matrix), matrix.shape[1] + 1))
         result[:, -1] = self.value
@@ -76,18 +77,18 @@ class LinearScorer:
     intercept: float
     link: Link
 
-    def raw(self, matrix: Floats) -> Floats:
+    def raw(self, matrix: Matrix) -> Floats:
         """Before the link, added up column by column so that a row's value does not depend on the others."""
         total = np.full(len(matrix), self.intercept)
         for k, coefficient in enumerate(self.coefficients):
             total += coefficient * self.design.column(matrix, k)
         return total
 
-    def values(self, matrix: Floats, threads: int) -> Floats:
+    def values(self, matrix: Matrix, threads: int) -> Floats:
         """Mean outcome per row."""
         return _linked(self.raw(matrix), self.link)
 
-    def contributions(self, matrix: Floats, threads: int) -> Floats:
+    def contributions(self, matrix: Matrix, threads: int) -> Floats:
         """Coefficient times regressor, added up per feature."""
         parts = np.zeros((len(matrix), matrix.shape[1] + 1))
         for k, coefficient in enumerate(self.coefficients):
@@ -146,17 +147,17 @@ class BoosterScorer:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": {}}
 
-    def raw(self, matrix: Floats, threads: int) -> Floats:
+    def raw(self, matrix: Matrix, threads: int) -> Floats:
         """The score before the link, ``(n,)``; log-odds for a classifier."""
         if not len(matrix):
             return np.zeros(0)
         return self.offset + self.scale * self.booster.predict(matrix, raw_score=True, num_threads=threads)
 
-    def values(self, matrix: Floats, threads: int) -> Floats:
+    def values(self, matrix: Matrix, threads: int) -> Floats:
         """A probability or an amount per row."""
         return _linked(self.raw(matrix, threads), self.link)
 
-    def raw_contributions(self, matrix: Floats, threads: int) -> Floats:
+    def raw_contributions(self, matrix: Matrix, threads: int) -> Floats:
         """SHAP values of the score before the link (Lundberg et al. 2020, by LightGBM), ``(n, n_columns + 1)``."""
         if not len(matrix):
             return np.zeros((0, self.columns + 1))
@@ -164,7 +165,7 @@ class BoosterScorer:
         parts[:, -1] += self.offset
         return parts
 
-    def contributions(self, matrix: Floats, threads: int) -> Floats:
+    def contributions(self, matrix: Matrix, threads: int) -> Floats:
         """SHAP values, brought to probabilities by the rescale rule where the link is logistic."""
         return _rescaled(self.raw_contributions(matrix, threads), self.link)
 
@@ -209,6 +210,10 @@ def scorer_from_dict(value: Mapping[str, Any], files: Mapping[str, str]) -> Scor
     if kind == "linear":
         design = LinearDesign.from_dict(value["design"])
         return LinearScorer(design, tuple(value["coefficients"]), float(value["intercept"]), value["link"])
+    if kind == "projection":
+        from uplift.learners._projection import ProjectionScorer
+
+        return ProjectionScorer.from_dict(value)
     if kind == "booster":
         scorer = BoosterScorer(
             files[value["file"]], value["link"], float(value["offset"]), float(value["scale"]), int(value["columns"])

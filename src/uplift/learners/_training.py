@@ -1,25 +1,61 @@
-"""What a learner fits on: one arm against the control at a time, with outcome models cross-fitted on shared folds."""
+"""What learners fit on: one arm against the control at a time, with outcome models cross-fitted on shared folds.
+
+One :class:`Training` may serve many learners and many sets of rows. Features are binned once, and an outcome model that
+two of them need (the same rows, the same settings) is fitted once.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from uplift.errors import InputError
+from uplift.learners._bins import Bins
 from uplift.learners._inputs import MIN_ARM_ROWS, Arms
 from uplift.learners._propensity import check_effective, pairwise
 from uplift.learners._scorers import Scorer
 
 Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 T = TypeVar("T")
-Fitter = Callable[[Floats, Floats, Floats], Scorer]
+
+
+class OutcomeFitter(Protocol):
+    """How mean outcomes are learned."""
+
+    @property
+    def key(self) -> str:
+        """The same for fitters that learn the same from the same rows."""
+
+    def __call__(self, training: Training, rows: Ints, weight: Floats) -> Scorer:
+        """Fit on some rows, ascending, with their weights, both ``(m,)``."""
+
+
+class Cache:
+    """Values made once, whichever of several threads needs them first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[str, tuple[threading.Lock, list[Any]]] = {}
+
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        """What ``make`` gives, or gave for the same key."""
+        with self._lock:
+            lock, made = self._entries.setdefault(key, (threading.Lock(), []))
+        with lock:
+            if not made:
+                made.append(make())
+            value: T = made[0]
+            return value
 
 
 @dataclass(frozen=True)
@@ -29,7 +65,7 @@ class Pair:
     Attributes
     ----------
     rows
-        Positions of the rows, ``(m,)``.
+        Positions of the rows, ascending, ``(m,)``.
     w
         1 where the arm was received, 0 for the control, ``(m,)``.
     y
@@ -74,14 +110,14 @@ class Pair:
         return result * (self.weight.mean() / result.mean())
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Training:
-    """Everything that is fixed during one ``fit``.
+    """Everything that is fixed while learners are fitted.
 
     Attributes
     ----------
     matrix
-        Encoded features, ``(n, p)``.
+        Encoded features, ``(n, p)``, single precision.
     categorical
         Positions of categories in the matrix.
     y
@@ -95,12 +131,16 @@ class Training:
     weight
         Sample weights, ``(n,)``.
     folds
-        Fold of each row, ``(n,)``: one assignment for all stages.
+        Fold of each row, ``(n,)``: one assignment for all stages of all learners.
     seed, threads
         Of everything that is fitted.
+    within
+        Rows that may be fitted on, ``(n,)``; None: all. See :meth:`restricted`.
+    halves
+        A second assignment to two folds, ``(n,)``, which no group straddles either: for rows that are all of one fold.
     """
 
-    matrix: Floats
+    matrix: Matrix
     categorical: list[int]
     y: Floats
     binary: bool
@@ -110,26 +150,64 @@ class Training:
     folds: Ints
     seed: int
     threads: int
-    _cache: dict[str, object] = field(default_factory=dict)
+    within: Mask | None = None
+    halves: Ints | None = None
+    cache: Cache = field(default_factory=Cache, repr=False)
 
-    def pairs(self) -> list[Pair]:
-        """A pair for every arm.
+    def restricted(self, within: Mask) -> Self:
+        """The same for some of the rows; positions, bins and what was fitted before are shared."""
+        return replace(self, within=within)
+
+    @property
+    def bins(self) -> Bins:
+        """The features, binned."""
+        return self.cache.get("bins", lambda: Bins(self.matrix, self.categorical))
+
+    @property
+    def treated(self) -> Mask:
+        """Whether any arm but the control was received, ``(n,)``."""
+        return self.cache.get("treated", lambda: self.arms.codes > 0)
+
+    @property
+    def inverse(self) -> Floats:
+        """Sample weight over the probability of what was received, ``(n,)``: the weights of outcome models."""
+
+        def make() -> Floats:
+            received = np.take_along_axis(self.propensity, self.arms.codes[:, None], axis=1)[:, 0]
+            result: Floats = self.weight / received
+            return result
+
+        return self.cache.get("inverse", make)
+
+    @property
+    def crossfit_ids(self) -> Ints:
+        """Fold of each row for cross-fitting, ``(n,)``: ``folds`` unless one alone is left of them."""
+        if self.within is None or self.halves is None or np.ptp(self.folds[self.within]):
+            return self.folds
+        return self.halves
+
+    def pairs(self) -> Iterator[Pair]:
+        """A pair for every arm, made one at a time.
 
         Raises
         ------
         InputError
             Listing every arm that has too few comparable rows, or whose probabilities were too uneven.
         """
+        numbers = range(1, len(self.arms.names) + 1)
         problems: list[str] = []
-        found = [self._pair(j, problems) for j in range(1, len(self.arms.names) + 1)]
+        for arm in numbers:
+            self._check(self._pair(arm), arm, problems)
         if problems:
             raise InputError("cannot fit:\n" + "\n".join(f"  {problem}" for problem in dict.fromkeys(problems)))
-        return found
+        return (self._pair(arm) for arm in numbers)
 
-    def _pair(self, arm: int, problems: list[str]) -> Pair:
+    def _pair(self, arm: int) -> Pair:
         offered = (self.propensity[:, arm] > 0) & (self.propensity[:, 0] > 0) & (self.weight > 0)
+        if self.within is not None:
+            offered &= self.within
         rows = np.flatnonzero(offered & ((self.arms.codes == arm) | (self.arms.codes == 0)))
-        pair = Pair(
+        return Pair(
             rows=rows,
             w=(self.arms.codes[rows] == arm).astype(np.intp),
             y=self.y[rows],
@@ -137,6 +215,9 @@ class Training:
             reach=self.propensity[rows, arm] + self.propensity[rows, 0],
             weight=self.weight[rows],
         )
+
+    def _check(self, pair: Pair, arm: int, problems: list[str]) -> None:
+        ids = self.crossfit_ids[pair.rows]
         for side, label in ((1, self.arms.names[arm - 1]), (0, self.arms.control)):
             mine = pair.w == side
             role = f"arm {label!r}" if side else f"control {label!r} (beside arm {self.arms.names[arm - 1]!r})"
@@ -146,55 +227,49 @@ class Training:
                     f"{MIN_ARM_ROWS} are needed: collect more, or leave the arm out"
                 )
                 continue
-            chance = self.propensity[rows[mine], arm if side else 0]
+            chance = self.propensity[pair.rows[mine], arm if side else 0]
             check_effective(label, pair.weight[mine], chance, problems)
-            inside = np.bincount(self.folds[rows[mine]], minlength=int(self.folds.max()) + 1)
+            inside = np.bincount(ids[mine])
             if inside.max() == inside.sum():
                 problems.append(
                     f"{role}: all rows fall into one fold, so they cannot be cross-fitted: its rows belong to too few "
                     "groups"
                 )
-        return pair
 
-    def outcome_model(self, pair: Pair, side: int, fit: Fitter) -> Scorer:
-        """Model of the outcome under the arm (``side`` 1) or the control (0), fitted on all of its rows.
+    def outcome_model(self, pair: Pair, side: int, fit: OutcomeFitter) -> Scorer:
+        """Model of the outcome under the arm (``side`` 1) or the control (0), fitted on all of its rows."""
+        return self.fitted(pair.rows[pair.w == side], fit)
 
-        The control's is fitted once for all arms that share its rows and weights.
-        """
-        mine = pair.w == side
-        rows, weight = pair.rows[mine], pair.balanced[mine]
-        return self.shared("model", side, rows, weight, lambda: fit(self.matrix[rows], self.y[rows], weight))
-
-    def crossfitted_outcome(self, pair: Pair, side: int, fit: Fitter) -> Floats:
+    def crossfitted_outcome(self, pair: Pair, side: int, fit: OutcomeFitter) -> Floats:
         """Mean outcome of every row of the pair under one side, from models of the other folds, ``(m,)``."""
-        mine = pair.w == side
-        rows, weight = pair.rows[mine], pair.balanced[mine]
-        if side:
-            return self._out_of_fold(rows, weight, pair.rows, fit)
-        everyone = self.shared(
-            "out of fold", side, rows, weight, lambda: self._out_of_fold(rows, weight, np.arange(len(self.y)), fit)
-        )
-        return everyone[pair.rows]
+        return self.out_of_fold(pair.rows[pair.w == side], fit)[pair.rows]
 
-    def crossfitted_mean(self, pair: Pair, fit: Fitter) -> Floats:
-        """Mean outcome of every row of the pair whichever of the two it received, from the other folds, ``(m,)``."""
-        return self._out_of_fold(pair.rows, pair.representative, pair.rows, fit)
+    def fitted(self, rows: Ints, fit: OutcomeFitter) -> Scorer:
+        """The outcome model of some rows of one arm, weighted inversely to the probability of having received it."""
+        return self.cache.get(f"model {fit.key} {_digest(rows)}", lambda: fit(self, rows, self.inverse[rows]))
 
-    def _out_of_fold(self, train: Ints, weight: Floats, wanted: Ints, fit: Fitter) -> Floats:
-        result = np.empty(len(wanted))
-        for fold in np.unique(self.folds[wanted]):
-            other = self.folds[train] != fold
-            chosen = self.folds[wanted] == fold
-            scorer = fit(self.matrix[train[other]], self.y[train[other]], weight[other])
-            result[chosen] = scorer.values(self.matrix[wanted[chosen]], self.threads)
-        return result
+    def out_of_fold(self, rows: Ints, fit: OutcomeFitter) -> Floats:
+        """What outcome models of some rows of one arm expect of everybody, ``(n,)``.
 
-    def shared(self, kind: str, side: int, rows: Ints, weight: Floats, make: Callable[[], T]) -> T:
-        """What ``make`` gives; made once for the control (``side`` 0) of all arms with these rows and weights."""
-        if side:
-            return make()
-        digest = hashlib.blake2b(rows.tobytes() + weight.tobytes(), digest_size=16).hexdigest()
-        key = f"{kind} {digest}"
-        if key not in self._cache:
-            self._cache[key] = make()
-        return self._cache[key]  # type: ignore[return-value]  # the key names the kind, which fixes the type
+        Each row's comes from the rows that are in other folds; NaN outside ``within``.
+        """
+        within = b"" if self.within is None else np.packbits(self.within).tobytes()
+        key = f"out of fold {fit.key} {_digest(rows, within)}"
+
+        def make() -> Floats:
+            ids = self.crossfit_ids
+            wanted = np.ones(len(ids), dtype=bool) if self.within is None else self.within
+            result = np.full(len(ids), np.nan)
+            for fold in np.unique(ids[wanted]):
+                chosen = wanted & (ids == fold)
+                model = self.fitted(rows[ids[rows] != fold], fit)
+                result[chosen] = model.values(self.matrix[chosen], self.threads)
+            return result
+
+        return self.cache.get(key, make)
+
+
+def _digest(rows: Ints, more: bytes = b"") -> str:
+    digest = hashlib.blake2b(rows.tobytes(), digest_size=16)
+    digest.update(more)
+    return digest.hexdigest()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from uplift.errors import InputError
@@ -157,47 +157,15 @@ class BaseUpliftLearner(BaseEstimator):
         InputError
             Listing everything that is wrong.
         """
-        self._fit_checked(X, y, treatment, propensity, sample_weight, groups)
-        return self
+        encoder, training = prepare(self, X, y, treatment, propensity, sample_weight, groups)
+        return self.fit_prepared(encoder, training)
 
-    def _fit_checked(self, X: Any, y: Any, treatment: Any, propensity: Any, sample_weight: Any, groups: Any) -> None:
-        encoder = FrameEncoder.learn(X)
-        matrix = encoder.transform(X)
-        problems: list[str] = []
-        n = len(matrix)
-        values, binary = check_outcome(y, n, self.outcome, problems)
-        arms = check_treatment(treatment, n, self.control, problems)
-        weight = check_weight(sample_weight, n, problems)
-        group = check_groups(groups, n, problems)
-        known = None
-        if arms is not None and propensity is not None:
-            known = given_propensity(propensity, arms, problems)
-        if not isinstance(self.folds, int) or self.folds < 2:
-            problems.append(f"folds must be a whole number of at least 2, found {self.folds!r}")
-        self._check_params(problems)
-        threads = threads_of(self.n_jobs)
-        refuse(problems, type(self).__name__)
-        if arms is None:  # a problem was listed above
-            raise InputError("treatment cannot be used")
-        seed = seed_of(self.random_state)
-        folds = assign_folds(arms.codes, self.folds, group, seed)
-        if known is None:
-            known, problems = estimated_propensity(matrix, encoder.categorical, arms, weight, folds)
-            refuse(problems, type(self).__name__)
-        training = Training(
-            matrix=matrix,
-            categorical=encoder.categorical,
-            y=values,
-            binary=binary,
-            arms=arms,
-            propensity=known,
-            weight=weight,
-            folds=folds,
-            seed=seed,
-            threads=threads,
-        )
+    def fit_prepared(self, encoder: FrameEncoder, training: Training) -> Self:
+        """Learn from what :func:`prepare` made, so that several learners share bins, folds and outcome models."""
         program = EffectProgram(tuple(check_terms(self._fit_arm(training, pair)) for pair in training.pairs()))
-        self._set_fitted(encoder, program, arms.names, arms.control, "binary" if binary else "continuous")
+        arms = training.arms
+        self._set_fitted(encoder, program, arms.names, arms.control, "binary" if training.binary else "continuous")
+        return self
 
     def _set_fitted(
         self, encoder: FrameEncoder, program: EffectProgram, arms: tuple[Any, ...], control: Any, outcome: str
@@ -274,3 +242,115 @@ class BaseUpliftLearner(BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def prepare(
+    learner: BaseUpliftLearner,
+    X: Any,
+    y: Any,
+    treatment: Any,
+    propensity: Any = None,
+    sample_weight: Any = None,
+    groups: Any = None,
+) -> tuple[FrameEncoder, Training]:
+    """Check and encode what ``fit`` is given; folds, control and seed are the learner's.
+
+    Raises
+    ------
+    InputError
+        Listing everything that is wrong.
+    """
+    name = type(learner).__name__
+    encoder = FrameEncoder.learn(X)
+    matrix = encoder.transform(X)
+    problems: list[str] = []
+    n = len(matrix)
+    values, binary = check_outcome(y, n, learner.outcome, problems)
+    arms = check_treatment(treatment, n, learner.control, problems)
+    weight = check_weight(sample_weight, n, problems)
+    group = check_groups(groups, n, problems)
+    known = None
+    if arms is not None and propensity is not None:
+        known = given_propensity(propensity, arms, problems)
+    if not isinstance(learner.folds, int) or learner.folds < 2:
+        problems.append(f"folds must be a whole number of at least 2, found {learner.folds!r}")
+    learner._check_params(problems)
+    threads = threads_of(learner.n_jobs)
+    refuse(problems, name)
+    if arms is None:  # a problem was listed above
+        raise InputError("treatment cannot be used")
+    seed = seed_of(learner.random_state)
+    folds = assign_folds(arms.codes, learner.folds, group, seed)
+    if known is None:
+        known, problems = estimated_propensity(matrix, encoder.categorical, arms, weight, folds)
+        refuse(problems, name)
+    return encoder, Training(
+        matrix=matrix,
+        categorical=encoder.categorical,
+        y=values,
+        binary=binary,
+        arms=arms,
+        propensity=known,
+        weight=weight,
+        folds=folds,
+        seed=seed,
+        threads=threads,
+    )
+
+
+def fit_together(
+    learners: Mapping[str, BaseUpliftLearner],
+    X: Any,
+    y: Any,
+    treatment: Any,
+    *,
+    propensity: Mapping[Any, float] | npt.ArrayLike | pd.DataFrame | None = None,
+    sample_weight: Any = None,
+    groups: Any = None,
+) -> dict[str, BaseUpliftLearner]:
+    """Fit clones of several learners, sharing all that they have in common.
+
+    Learners with the same ``control``, ``outcome``, ``folds``, ``random_state`` and ``n_jobs`` share the encoded and
+    binned features, the fold assignment, propensities, and every outcome model of the same settings: what X, R and DR
+    need is fitted once. Each learner is the same as if it had been fitted alone.
+
+    Parameters
+    ----------
+    learners
+        Name → unfitted learner.
+    X, y, treatment, propensity, sample_weight, groups
+        As in :meth:`BaseUpliftLearner.fit`.
+
+    Returns
+    -------
+    dict
+        Name → fitted clone.
+
+    Examples
+    --------
+    >>> from uplift.data.simulator.worlds import make_world
+    >>> from uplift.learners import make_learner
+    >>> w = make_world(500, random_state=0)
+    >>> both = {name: make_learner(name, control="control", random_state=0) for name in ("X", "DR")}
+    >>> fitted = fit_together(both, w.X, w.y, w.treatment, propensity=w.propensity)
+    >>> alone = both["DR"].fit(w.X, w.y, w.treatment, propensity=w.propensity)
+    >>> bool((fitted["DR"].predict(w.X) == alone.predict(w.X)).all())
+    True
+    """
+    common = ("control", "outcome", "folds", "random_state", "n_jobs")
+    groups_of: dict[str, list[str]] = {}
+    for name, learner in learners.items():
+        alone = name if learner.random_state is None else ""  # each draws a seed of its own
+        key = repr([*(getattr(learner, one) for one in common), alone])
+        groups_of.setdefault(key, []).append(name)
+    fitted: dict[str, BaseUpliftLearner] = {}
+    for names in groups_of.values():
+        clones = {name: clone(learners[name]) for name in names}
+        problems: list[str] = []
+        for learner in clones.values():
+            learner._check_params(problems)
+        refuse(list(dict.fromkeys(problems)), ", ".join(names))
+        first = clones[names[0]]
+        encoder, training = prepare(first, X, y, treatment, propensity, sample_weight, groups)
+        fitted |= {name: learner.fit_prepared(encoder, training) for name, learner in clones.items()}
+    return {name: fitted[name] for name in learners}

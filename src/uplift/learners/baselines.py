@@ -68,16 +68,19 @@ class LogisticTLearner(BaseUpliftLearner):
     """
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
-        return [Term(1.0, self._side(training, pair, 1)), Term(-1.0, self._side(training, pair, 0))]
+        fit = CalibratedLinear()
+        return [Term(1.0, training.outcome_model(pair, 1, fit)), Term(-1.0, training.outcome_model(pair, 0, fit))]
 
-    def _side(self, training: Training, pair: Pair, side: int) -> Scorer:
-        mine = pair.w == side
-        rows = pair.rows[mine]
-        weight = pair.balanced[mine] / pair.balanced[mine].mean()  # the penalty must not depend on the weights' unit
-        return training.shared("logistic", side, rows, weight, lambda: self._fit_side(training, rows, weight))
 
-    def _fit_side(self, training: Training, rows: Ints, weight: Floats) -> Scorer:
-        target, folds = training.y[rows], training.folds[rows]
+class CalibratedLinear:
+    """A calibrated logistic regression, or for amounts a shrunk linear one."""
+
+    key = "calibrated linear"
+
+    def __call__(self, training: Training, rows: Ints, weight: Floats) -> Scorer:
+        """Fit on some rows, with their weights."""
+        weight = weight / weight.mean()  # the penalty must not depend on the weights' unit
+        target, folds = training.y[rows], training.crossfit_ids[rows]
         if target.min() == target.max():
             return ConstantScorer(float(target[0]))
         matrix = training.matrix[rows]

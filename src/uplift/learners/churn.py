@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from uplift.errors import InputError
+from uplift.learners._bins import Bins
 from uplift.learners._booster import BoosterSettings, booster_settings, fit_classifier
 from uplift.learners._calibration import Calibrator
 from uplift.learners._encoder import FrameEncoder
@@ -118,15 +119,16 @@ class ChurnModel(ClassifierMixin, BaseEstimator):
         group = check_groups(groups, len(matrix), problems)
         self._check_params(problems)
         seed, threads = seed_of(self.random_state), threads_of(self.n_jobs)
-        settings = self._settings(seed, threads, encoder.categorical, problems)
+        settings = self._settings(seed, threads, problems)
         refuse(problems, type(self).__name__)
 
         folds = assign_folds(target.astype(np.intp), self.folds, group, seed)
-        scores = self._out_of_fold(settings, matrix, target, weight, folds)
+        bins = Bins(matrix, encoder.categorical)
+        scores = self._out_of_fold(settings, bins, target, weight, folds)
         self.fold_ = folds
         self.calibrator_ = Calibrator.learn(scores, target, weight, self.calibration)
-        used = weight > 0
-        scorer = fit_classifier(settings, matrix[used], target[used], weight[used])
+        used = np.flatnonzero(weight > 0)
+        scorer = fit_classifier(settings, bins, used, target[used], weight[used])
         if not isinstance(scorer, BoosterScorer):
             raise InputError("y has one class only among the rows of positive weight")
         self.scorer_: BoosterScorer = scorer
@@ -139,7 +141,7 @@ class ChurnModel(ClassifierMixin, BaseEstimator):
         if self.calibration not in ("isotonic", "sigmoid"):
             problems.append(f"calibration must be 'isotonic' or 'sigmoid', found {self.calibration!r}")
 
-    def _settings(self, seed: int, threads: int, categorical: list[int], problems: list[str]) -> BoosterSettings:
+    def _settings(self, seed: int, threads: int, problems: list[str]) -> BoosterSettings:
         return booster_settings(
             n_estimators=self.n_estimators,
             num_leaves=self.num_leaves,
@@ -149,23 +151,22 @@ class ChurnModel(ClassifierMixin, BaseEstimator):
             extra_params=self.extra_params,
             seed=seed,
             threads=threads,
-            categorical=categorical,
             problems=problems,
         )
 
     def _out_of_fold(
-        self, settings: BoosterSettings, matrix: Floats, target: Floats, weight: Floats, folds: npt.NDArray[np.intp]
+        self, settings: BoosterSettings, bins: Bins, target: Floats, weight: Floats, folds: npt.NDArray[np.intp]
     ) -> Floats:
         """Log-odds of every row from a model that has not seen its fold."""
         scores = np.empty(len(target))
         problems: list[str] = []
         for fold in np.unique(folds):
-            train, test = (folds != fold) & (weight > 0), folds == fold
+            train, test = np.flatnonzero((folds != fold) & (weight > 0)), folds == fold
             if len(np.unique(target[train])) < 2:
                 problems.append("y has one class only outside one of the folds: give more rows, groups or fewer folds")
                 break
-            scorer = fit_classifier(settings, matrix[train], target[train], weight[train])
-            scores[test] = _log_odds(scorer, matrix[test], settings.threads)
+            scorer = fit_classifier(settings, bins, train, target[train], weight[train])
+            scores[test] = _log_odds(scorer, bins.matrix[test], settings.threads)
         refuse(problems, type(self).__name__)
         return scores
 
@@ -244,7 +245,7 @@ class ChurnModel(ClassifierMixin, BaseEstimator):
         return classifier_tags(super().__sklearn_tags__())
 
 
-def _log_odds(scorer: Any, matrix: Floats, threads: int) -> Floats:
+def _log_odds(scorer: Any, matrix: npt.NDArray[np.float32], threads: int) -> Floats:
     if isinstance(scorer, BoosterScorer):
         return scorer.raw(matrix, threads)
     raise TypeError("a classifier with both classes is always a booster")

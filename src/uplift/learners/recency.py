@@ -110,7 +110,7 @@ class RecencyRule(ClassifierMixin, BaseEstimator):
     def _encoded(self, encoder: FrameEncoder, frame: pd.DataFrame, named: bool) -> Floats:
         if encoder.columns[0].kind != "number":
             raise InputError(f"{self.column!r} must hold numbers of days")
-        return encoder.transform(self._days(frame, named))[:, 0]
+        return encoder.transform(self._days(frame, named))[:, 0].astype(np.float64)
 
     def predict_proba(self, X: Any) -> Floats:
         """Probability of staying and of churning, ``(n, 2)`` as in ``classes_``."""
