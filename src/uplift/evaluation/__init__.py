@@ -4,6 +4,8 @@ from uplift.evaluation.folds import TimeSplit, fold_ids, time_split
 from uplift.evaluation.gain import PolicyGain, best_arm, policy_gain
 from uplift.evaluation.gates import GateResult, churn_gate, gate, uplift_gate
 from uplift.evaluation.groups import GroupEffect, GroupEffects, group_effects
+from uplift.evaluation.intervals import EffectBand, EffectBands, effect_bands
+from uplift.evaluation.responders import ResponderRule, ResponderRules, responder_rules
 from uplift.evaluation.scores import Scores, aipw_scores
 from uplift.evaluation.search import SIMPLICITY, UpliftSearchCV
 from uplift.metrics import ChurnMetrics, Reliability, churn_metrics, reliability
@@ -11,11 +13,15 @@ from uplift.metrics import ChurnMetrics, Reliability, churn_metrics, reliability
 __all__ = [
     "SIMPLICITY",
     "ChurnMetrics",
+    "EffectBand",
+    "EffectBands",
     "GateResult",
     "GroupEffect",
     "GroupEffects",
     "PolicyGain",
     "Reliability",
+    "ResponderRule",
+    "ResponderRules",
     "Scores",
     "TimeSplit",
     "UpliftSearchCV",
@@ -23,11 +29,13 @@ __all__ = [
     "best_arm",
     "churn_gate",
     "churn_metrics",
+    "effect_bands",
     "fold_ids",
     "gate",
     "group_effects",
     "policy_gain",
     "reliability",
+    "responder_rules",
     "time_split",
     "uplift_gate",
 ]
