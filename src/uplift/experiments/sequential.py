@@ -19,8 +19,8 @@ from uplift.results import Rendered
 
 EARLY = 0.2
 """Share of the error that looks before the planned size may spend, as many as there are."""
-FINAL = 0.75
-"""Share of the error of the one test at the planned size; the rest pays for looking again within ``OVERSHOOT``."""
+FINAL = 0.7
+"""Share of the error of the test at the planned size; the rest pays for looking again within ``OVERSHOOT``."""
 OVERSHOOT = 1.05
 """Up to this many times the planned size the final test holds; beyond it the sequence does."""
 LATE = 1.03
@@ -225,7 +225,7 @@ def look(
     """What may be concluded at this size, such that all looks together keep to ``alpha``.
 
     Without looks of the design anybody may look at any time: before the planned size a confidence sequence holds a
-    fifth of the error, the one test at the planned size three quarters, and the rest pays for a size up to 5 % above
+    fifth of the error, the test at the planned size seven tenths, and the rest pays for looking again up to 5 % above
     the plan; further beyond, the sequence holds again. With looks fixed by the design the error is spent over them
     and nothing is concluded in between; a look is taken at its place or up to 3 % later.
 
