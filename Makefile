@@ -1,11 +1,11 @@
 # One screen of everything: make help
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit notebooks bench proofs serve lock system clean
+.PHONY: help setup demo test lint unit notebooks bench bench-peers bench-quality bench-speed proofs serve lock system clean
 RUN := .venv/bin
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/.ready ## create .venv with the locked dependencies and the command uplift
 .venv/.ready: requirements.lock pyproject.toml scripts/setup.sh
@@ -28,8 +28,18 @@ unit: setup ## the tests, in parallel
 notebooks: setup ## execute the notebooks and hold them to their paired text
 	bash scripts/tests.sh notebooks
 
-bench: setup ## speed and quality as ratios against peers, into benchmarks/out/
+bench: setup ## the light benchmarks as ratios against floors, into benchmarks/out/
 	$(RUN)/python -m benchmarks
+
+bench-quality: setup bench-peers ## held-out gain and Qini beside other libraries (about half an hour)
+	$(RUN)/python -m benchmarks quality
+
+bench-speed: setup bench-peers ## seconds and memory at a million rows, as ratios with targets
+	$(RUN)/python -m benchmarks speed
+
+bench-peers: .venv-peers/.ready ## create .venv-peers with the other libraries, for the two above
+.venv-peers/.ready: benchmarks/peers/requirements.lock benchmarks/peers/setup.sh .venv/.ready
+	@bash benchmarks/peers/setup.sh
 
 proofs: setup ## the long versions of the statistical proofs, and their table: docs/proofs.md
 	bash scripts/tests.sh proofs
@@ -44,4 +54,4 @@ system: ## install the Debian packages that browser tests want (needs root)
 	@bash scripts/system.sh
 
 clean: ## remove what make made
-	rm -rf .venv build demo proofs benchmarks/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers build demo proofs benchmarks/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
