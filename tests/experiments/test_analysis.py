@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from uplift.config import MetricSpec
+from uplift.errors import DesignError
 from uplift.experiments import Metric, Text, analyze, benjamini_hochberg, holm
 
 FIELDS = [
@@ -93,7 +94,7 @@ def test_families_are_adjusted_as_stated(run, table):
     tests = result.interactions
     np.testing.assert_allclose([t.p_adjusted for t in tests], holm([t.p_value for t in tests]))
     sizes = {name: family["size"] for name, family in result.families.items()}
-    assert sizes == {"primary": 2, "secondary": 4, "guardrail": 0, "segments": 18, "interactions": 6}
+    assert sizes == {"primary": 2, "secondary": 4, "guardrail": 0, "segments": 18, "interactions": 6, "winner": 1}
     assert [metric["role"] for metric in result.metrics] == ["primary", "secondary", "secondary"]
 
 
@@ -241,11 +242,19 @@ def test_verdict_invalid_when_arms_are_not_as_large_as_designed(run):
     assert result.verdict.status == "invalid"
 
 
-def test_a_covariate_measured_after_treatment_makes_the_result_invalid(run, table):
+def test_a_covariate_measured_after_treatment_is_refused(run, table):
     after = table.assign(opened=(table["arm"] != "control") * np.random.default_rng(0).random(len(table)))
-    result = run(after, covariates=["opened"])
+    with pytest.raises(DesignError, match=r"'opened'.*it is an outcome, not a covariate"):
+        run(after, covariates=["opened"])
+
+
+def test_a_covariate_that_differs_more_than_chance_makes_the_result_invalid(run, table):
+    drifted = table.assign(past=table["past"] + 8.0 * (table["arm"] == "gift"))
+    result = run(drifted, covariates=["past"])
     assert result.verdict.status == "invalid"
-    assert "opened" in result.verdict.en
+    assert "past" in result.verdict.en
+    assert all(effect.effect is None and effect.p_value is None for effect in result.effects)
+    assert result.effects[0].control_mean is not None
 
 
 def test_before_the_planned_size_only_a_confidence_sequence_counts(run, table):

@@ -28,8 +28,8 @@ class Effect(Rendered):
     effect, low, high, p_value, se
         Difference adjusted for covariates (Lin 2013, HC2 or CR2); equal to raw where there are none.
     p_adjusted
-        Whole population: Holm over all arms on the primary metric, over all arms and the other goals, and over all arms
-        and guardrails; segments: Benjamini–Hochberg over all of them.
+        Whole population: Holm (or Dunnett) over all arms on the primary metric, Holm over all arms and the other goals,
+        and Holm over all arms, guardrails and the primary metric; segments: Benjamini–Hochberg over all of them.
     relative, relative_low, relative_high
         Effect over the control's adjusted mean, by Fieller; None when it cannot be stated as a percentage.
     shrunk, shrunk_low, shrunk_high
@@ -38,6 +38,9 @@ class Effect(Rendered):
         Columns used in the adjustment.
     suppressed
         True when the cell is too small to be shown, or would give a small one away; all numbers are then None.
+    margin, p_noninferior, noninferior
+        Of a guardrail with a margin: the harm that can be borne, the one-sided p-value that speaks against its being
+        exceeded, and whether the interval shows that it is not; None for all other metrics.
     """
 
     arm: str
@@ -65,6 +68,9 @@ class Effect(Rendered):
     se: float | None = None
     covariates: int | None = None
     suppressed: bool = False
+    margin: float | None = None
+    p_noninferior: float | None = None
+    noninferior: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ class Analysis(Rendered):
         Tuples of :class:`Effect` and :class:`Interaction`.
     verdict
         What it comes to.
+    exposed
+        Effects on those who were reached, where exposure is known: one mapping an arm and metric.
     """
 
     design: Mapping[str, Any]
@@ -118,6 +126,7 @@ class Analysis(Rendered):
     families: Mapping[str, Any]
     notes: tuple[Mapping[str, str], ...]
     provenance: Mapping[str, Any]
+    exposed: tuple[Mapping[str, Any], ...] = ()
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One row an effect."""
@@ -131,6 +140,7 @@ class Analysis(Rendered):
             "metrics": list(self.metrics),
             "effects": self.to_dicts(),
             "interactions": [as_dict(interaction) for interaction in self.interactions],
+            "exposed": list(self.exposed),
             "verdict": as_dict(self.verdict),
             "families": self.families,
             "notes": list(self.notes),

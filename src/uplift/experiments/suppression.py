@@ -58,53 +58,85 @@ def suppressed(cuts: Cuts, counts: Sequence[Floats], min_cell: int) -> Bools:
     ndarray of shape (n_segments,)
         True where the segment is hidden.
     """
-    sizes = [cuts.inside @ joint for joint in counts]
-    hidden = np.zeros(len(cuts.column), dtype=bool)
+    return hidden_segments(cuts.column, [overlaps(cuts, joint) for joint in counts], min_cell)
+
+
+def overlaps(cuts: Cuts, joint: Floats) -> Floats:
+    """Members in both of two segments; the last row and column stand for everybody.
+
+    Parameters
+    ----------
+    joint : ndarray of shape (n_joint,)
+        Members by combination.
+
+    Returns
+    -------
+    ndarray of shape (n_segments + 1, n_segments + 1)
+        Sizes on the diagonal, the total in the corner.
+    """
+    inside = np.vstack([cuts.inside, np.ones((1, cuts.inside.shape[1]), dtype=bool)])
+    return np.asarray((inside * joint) @ inside.T.astype(np.float64))
+
+
+def hidden_segments(column: NDArray[np.int64], shared: Sequence[Floats], min_cell: int) -> Bools:
+    """As :func:`suppressed`, from the overlaps of segments, which are additive over members.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n_segments,)
+        Place of each segment's column.
+    shared : sequence of ndarray of shape (n_segments + 1, n_segments + 1)
+        One for each way in which members are counted, as :func:`overlaps` gives them.
+    """
+    sizes = [np.diag(both)[:-1] for both in shared]
+    hidden = np.zeros(len(column), dtype=bool)
     for size in sizes:
         hidden |= size < min_cell
     smallest = np.minimum.reduce(sizes) if sizes else np.zeros(0)
     while not hidden.all():
-        leak = next((leak for joint in counts if (leak := _leak(cuts, joint, hidden, min_cell)) is not None), None)
+        leak = next((leak for both in shared if (leak := _leak(column, both, hidden, min_cell)) is not None), None)
         if leak is None:
             break
         hidden[min(leak, key=lambda segment: (smallest[segment], segment))] = True
     return hidden
 
 
-def _leak(cuts: Cuts, joint: Floats, hidden: Bools, min_cell: int) -> list[int] | None:
+def nested_candidates(both: Floats, min_cell: int) -> NDArray[np.bool_]:
+    """Pairs (a, b) of segments whose sizes would give a small group away if b lay inside a: from sizes alone."""
+    size = np.diag(both)[:-1]
+    gap = size[:, None] - size[None, :]
+    return np.asarray((gap > 0) & (gap < min_cell))
+
+
+def _leak(column: NDArray[np.int64], both: Floats, hidden: Bools, min_cell: int) -> list[int] | None:
     """Shown segments of which one must go because together they give a small group away; None when nothing leaks."""
-    size = cuts.inside @ joint
-    total = float(joint.sum())
-    for column in np.unique(cuts.column):
-        own = cuts.column == column
+    size = np.diag(both)[:-1]
+    total = float(both[-1, -1])
+    for place in np.unique(column):
+        own = column == place
         shown = np.flatnonzero(own & ~hidden)
         remainder = total - float(size[shown].sum())
         if remainder < min_cell and len(shown) and (own & hidden).any():
             return shown.tolist()
     shown = np.flatnonzero(~hidden)
-    weighted = cuts.inside * joint
-    overlap = weighted @ cuts.inside.T.astype(np.float64)
-    for a in shown:  # one inside another, with little between them
-        for b in shown:
-            between = overlap[a, a] - overlap[b, b]
-            if a != b and overlap[a, b] == overlap[b, b] and 0 < between < min_cell:
-                return [int(b)]
-    return _spanned(overlap, size, total, hidden, shown, min_cell)
+    for a, b in np.argwhere(nested_candidates(both, min_cell)):  # one inside another, with little between them
+        if not hidden[a] and not hidden[b] and both[a, b] == size[b]:
+            return [int(b)]
+    return _spanned(both, hidden, shown, min_cell)
 
 
-def _spanned(
-    overlap: Floats, size: Floats, total: float, hidden: Bools, shown: NDArray[np.int64], min_cell: int
-) -> list[int] | None:
+def _spanned(both: Floats, hidden: Bools, shown: NDArray[np.int64], min_cell: int) -> list[int] | None:
     """Shown segments whose counts, added and subtracted, give a hidden small count back."""
     if not len(shown):
         return None
-    known = np.empty((len(shown) + 1, len(shown) + 1))
-    known[:-1, :-1] = overlap[np.ix_(shown, shown)]
-    known[-1, :-1] = known[:-1, -1] = size[shown]
-    known[-1, -1] = total
-    inverse = np.linalg.pinv(known, hermitian=True, rcond=1e-10)
-    for segment in np.flatnonzero(hidden & (size > 0) & (size < min_cell)):
-        with_known = np.append(overlap[segment, shown], size[segment])
+    size = np.diag(both)[:-1]
+    small = np.flatnonzero(hidden & (size > 0) & (size < min_cell))
+    if not len(small):
+        return None
+    known = np.append(shown, len(size))
+    inverse = np.linalg.pinv(both[np.ix_(known, known)], hermitian=True, rcond=1e-10)
+    for segment in small:
+        with_known = both[segment, known]
         factors = inverse @ with_known
         if size[segment] - with_known @ factors < 1e-6 * size[segment]:
             used = shown[np.abs(factors[:-1]) > 1e-6]

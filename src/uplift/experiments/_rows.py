@@ -1,0 +1,226 @@
+"""A table in memory, one row a member: estimates of every metric in every cell, and the checks."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from uplift.data import fingerprint
+from uplift.experiments._encoding import labels
+from uplift.experiments._inputs import Prepared, prepare
+from uplift.experiments._measured import (
+    ROWS_PER_COVARIATE,
+    WHOLE,
+    CellEstimate,
+    Cut,
+    Estimates,
+    Measured,
+    Place,
+    places,
+)
+from uplift.experiments._request import Request
+from uplift.experiments.checks import balance, units_by_arm
+from uplift.experiments.estimators import ArmMeans, ArmRegression
+from uplift.experiments.exposure import Exposure
+from uplift.experiments.moments import Moments
+from uplift.experiments.suppression import cut, suppressed
+
+Variance = Literal["HC2", "moments"]
+FITTED = {
+    "HC2": "HC2 (CR2 with clusters)",
+    "moments": "each arm's own least squares, s²(1/n + d′S⁻¹d)",
+}
+
+
+def measure_rows(df: pd.DataFrame, request: Request, variance: Variance = "HC2") -> Measured:
+    """Everything that an analysis concludes from.
+
+    Raises
+    ------
+    DesignError
+        Listing everything that is wrong with the table or the request.
+    """
+    prepared = prepare(df, request)
+    n_arms = len(prepared.arms)
+    sizes = np.bincount(prepared.arm, minlength=n_arms)
+    units, unit = units_by_arm(prepared.arm, n_arms, prepared.clusters)
+    cuts = tuple(Cut(column.name, column.values) for column in prepared.segments)
+    clustered = prepared.clusters
+    estimates = _by_moments(prepared, cuts) if variance == "moments" and clustered is None else _by_rows(prepared, cuts)
+
+    def together(cells: Any, arm: int) -> NDArray[np.float64]:
+        return _clustered(prepared, cells, arm)
+
+    return Measured(
+        request=request,
+        arms=prepared.arms,
+        sizes=sizes,
+        shares=prepared.shares,
+        units=units,
+        unit=unit,
+        metrics=prepared.metrics,
+        segments=cuts,
+        estimates=estimates,
+        hidden=_hidden(prepared, request.min_cell),
+        balance=balance(
+            prepared.covariates, prepared.arm, prepared.arms,
+            clusters=clustered, strata=prepared.strata, min_cell=request.min_cell,
+        ),
+        empty={name: outcome.empty for name, outcome in prepared.outcomes.items()},
+        unknown={
+            name: np.bincount(prepared.arm[~outcome.known], minlength=n_arms)
+            for name, outcome in prepared.outcomes.items()
+        },
+        duplicates=prepared.duplicates,
+        notes=prepared.notes,
+        digest=_digest(df[request.used]),
+        variance=FITTED["HC2" if clustered is not None else variance],
+        together=None if clustered is None else together,
+        exposure=None if prepared.exposed is None else _exposure(prepared),
+    )  # fmt: skip
+
+
+def _inside(prepared: Prepared, place: Place) -> NDArray[np.bool_]:
+    if place.column is None:
+        return np.ones(len(prepared.arm), dtype=np.bool_)
+    return np.asarray(prepared.segments[place.column].codes == place.value)
+
+
+def _alike(prepared: Prepared) -> list[tuple[NDArray[np.bool_], list[str]]]:
+    """Metrics by the rows in which they are known."""
+    together: dict[bytes, list[str]] = {}
+    for metric in prepared.metrics:
+        known = prepared.outcomes[metric.name].known
+        together.setdefault(np.packbits(known).tobytes(), []).append(metric.name)
+    return [(prepared.outcomes[names[0]].known, names) for names in together.values()]
+
+
+def _allowed(counts: NDArray[np.int64]) -> int:
+    """Covariates that the smallest arm can bear."""
+    filled = counts[counts > 0]
+    return int(filled.min()) // ROWS_PER_COVARIATE if len(filled) else 0
+
+
+def _by_rows(prepared: Prepared, cuts: tuple[Cut, ...]) -> Estimates:
+    """Fit every metric in every cell; what depends on rows only is computed once for all metrics of those rows."""
+    n_arms = len(prepared.arms)
+    estimates: dict[tuple[str, Place], CellEstimate] = {}
+    for mask, names in _alike(prepared):
+        for place in places(cuts):
+            rows = np.flatnonzero(mask & _inside(prepared, place))
+            arm = prepared.arm[rows]
+            counts = np.bincount(arm, minlength=n_arms)
+            clusters = None
+            if prepared.clusters is not None:
+                clusters = np.unique(prepared.clusters[rows], return_inverse=True)[1]
+            plain = ArmRegression(None, arm, n_arms, clusters)
+            x = prepared.covariates.matrix[rows, : _allowed(counts)]
+            fitted = ArmRegression(x, arm, n_arms, clusters) if x.shape[1] else plain
+            for name in names:
+                y = prepared.outcomes[name].linear(rows, arm, n_arms)
+                raw = plain.estimate(y)
+                adjusted = fitted.estimate(y) if len(fitted.kept) else raw
+                estimates[name, place] = CellEstimate(counts, raw, adjusted, len(fitted.kept), rows)
+    return estimates
+
+
+def _by_moments(prepared: Prepared, cuts: tuple[Cut, ...]) -> Estimates:
+    """The same from sums alone, as the engine has them."""
+    n_arms = len(prepared.arms)
+    covariates = {f"x{j}": column for j, column in enumerate(prepared.covariates.matrix.T)}
+    estimates: dict[tuple[str, Place], CellEstimate] = {}
+    for mask, names in _alike(prepared):
+        columns = dict(covariates)
+        for i, name in enumerate(names):
+            outcome = prepared.outcomes[name]
+            columns[f"y{i}"] = outcome.values
+            if outcome.denominator is not None:
+                columns[f"d{i}"] = outcome.denominator
+        for place in places(cuts):
+            rows = np.flatnonzero(mask & _inside(prepared, place))
+            moments = Moments.of({key: column[rows] for key, column in columns.items()}, prepared.arm[rows], n_arms)
+            for i, name in enumerate(names):
+                ratio = f"d{i}" if f"d{i}" in columns else None
+                estimates[name, place] = cell_of(moments, f"y{i}", ratio, list(covariates))
+    return estimates
+
+
+def cell_of(moments: Moments, column: str, denominator: str | None, covariates: list[str]) -> CellEstimate:
+    """One metric's estimate from the moments of its cell."""
+    if denominator is not None:
+        moments, column = moments.with_ratio("ratio", column, denominator), "ratio"
+    counts = moments.count.astype(np.int64)
+    raw = moments.means(column)
+    adjusted, used = moments.regression(column, covariates[: _allowed(counts)])
+    return CellEstimate(counts, raw, adjusted if used else raw, len(used))
+
+
+def _hidden(prepared: Prepared, min_cell: int) -> dict[tuple[str, int], NDArray[np.bool_]]:
+    """By metric and arm: the whole population and the segments that are too small, or would give a small one away."""
+    codes = [column.codes for column in prepared.segments]
+    cuts, joint = cut(codes, [len(column.values) for column in prepared.segments], len(prepared.arm))
+    n_joint = cuts.inside.shape[1]
+    found = {}
+    for metric in prepared.metrics:
+        outcome = prepared.outcomes[metric.name]
+        for arm in range(1, len(prepared.arms)):
+            counts = []
+            for own in (prepared.arm == 0, prepared.arm == arm):
+                for chosen in (own & outcome.known, own & outcome.known & outcome.active):
+                    counts.append(np.bincount(joint[chosen], minlength=n_joint).astype(np.float64))
+            whole = any(count.sum() < min_cell for count in counts)
+            found[metric.name, arm] = np.concatenate([[whole], suppressed(cuts, counts, min_cell)])
+    return found
+
+
+def _exposure(prepared: Prepared) -> Exposure:
+    """Means of outcome, exposure and their sum, adjusted for covariates as the effects are."""
+    n_arms = len(prepared.arms)
+    exposed = prepared.exposed if prepared.exposed is not None else np.zeros(len(prepared.arm))
+    effects: dict[str, tuple[ArmMeans, ArmMeans, ArmMeans]] = {}
+    for mask, names in _alike(prepared):
+        rows = np.flatnonzero(mask)
+        arm = prepared.arm[rows]
+        clusters = None if prepared.clusters is None else np.unique(prepared.clusters[rows], return_inverse=True)[1]
+        counts = np.bincount(arm, minlength=n_arms)
+        fit = ArmRegression(prepared.covariates.matrix[rows, : _allowed(counts)], arm, n_arms, clusters)
+        reached = exposed[rows]
+        plain = ArmRegression(None, arm, n_arms, clusters).estimate(reached).mean
+        # nobody is below nought: an arm without a single exposure stays exactly there
+        sent = fit.estimate(reached)
+        sent = ArmMeans(np.where(plain == 0, 0.0, sent.mean), sent.covariance, sent.df, sent.contribution)
+        for name in names:
+            y = prepared.outcomes[name].linear(rows, arm, n_arms)
+            effects[name] = (fit.estimate(y), sent, fit.estimate(y + reached))
+    return Exposure(np.asarray(np.bincount(prepared.arm, weights=exposed, minlength=n_arms), dtype=np.float64), effects)
+
+
+def _clustered(prepared: Prepared, cells: list[CellEstimate], arm: int) -> NDArray[np.float64]:
+    """Covariance of the segments' effects when clusters span segments."""
+    if prepared.clusters is None:
+        raise ValueError("no clusters")
+    sums = np.zeros((int(prepared.clusters.max()) + 1, len(cells)))
+    for place, cell in enumerate(cells):
+        rows = cell.rows if cell.rows is not None else np.empty(0, dtype=np.int64)
+        of_row = prepared.arm[rows]
+        signed = cell.adjusted.contribution * ((of_row == arm).astype(float) - (of_row == 0))
+        np.add.at(sums[:, place], prepared.clusters[rows], signed)
+    return np.asarray(sums.T @ sums)
+
+
+def _digest(used: pd.DataFrame) -> str:
+    mixed = [name for name in used.columns if not _storable(used[name].dtype)]
+    return fingerprint(used.assign(**{name: labels(used[name]) for name in mixed}) if mixed else used)
+
+
+def _storable(dtype: Any) -> bool:
+    """Whether Arrow has a type for the column; others (mixed objects, intervals) are digested as text."""
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _storable(dtype.categories.dtype)
+    return not (pd.api.types.is_object_dtype(dtype) or isinstance(dtype, pd.IntervalDtype))
+
+
+__all__ = ["WHOLE", "Variance", "cell_of", "measure_rows"]
