@@ -151,16 +151,17 @@ def test_groups_weights_and_arms_not_offered(quick):
 
 
 def test_the_default_candidates_are_the_registry():
-    assert set(SIMPLICITY) == set(LEARNERS)
+    left_out = {"causal_forest", "uplift_forest", "class_transformation"}  # slow, rates only, and at one half only
+    assert set(SIMPLICITY) == set(LEARNERS) - left_out
 
 
 def test_our_learners_carry_their_shrinkage_into_the_file(tmp_path):
     world = make_world(2000, outcome="continuous", categorical=1, missing=0.02, random_state=9)
-    model = UpliftSearchCV(
-        ["DR", "none"], folds=2, nested=False, params={"n_estimators": 15, "folds": 2}, n_bootstrap=0
-    ).fit(world.X, world.y, world.treatment, propensity=world.propensity)
-    assert list(model.leaderboard_["candidate"]) == ["none", "DR"]  # from simple to complex
-    assert model.best_name_ == "DR"
+    model = UpliftSearchCV(["T", "none"], folds=2, nested=False, params={"n_estimators": 15}, n_bootstrap=0).fit(
+        world.X, world.y, world.treatment, propensity=world.propensity
+    )
+    assert list(model.leaderboard_["candidate"]) == ["none", "T"]  # from simple to complex
+    assert model.best_name_ == "T"
     save(model.best_estimator_, tmp_path / "model")
     np.testing.assert_array_equal(load(tmp_path / "model").predict(world.X), model.predict(world.X))
     raw = clone(model.best_estimator_).fit(world.X, world.y, world.treatment, propensity=world.propensity)
@@ -275,3 +276,59 @@ def test_scores_of_the_search_are_those_of_the_folds(quick):
         world.X, world.y, world.treatment, world.propensity, fold=found.fold_, outcome_model=quick.LeastSquares()
     )
     np.testing.assert_allclose(found.scores_.values, again.values)
+
+
+def test_a_grid_makes_a_candidate_of_every_combination():
+    world = make_world(2500, outcome="continuous", random_state=9)
+    grid = {"DR": {"num_leaves": [2, 6], "n_estimators": [10, 20]}}
+    model = UpliftSearchCV(["constant", "DR"], param_grid=grid, folds=3, nested=False, n_bootstrap=0)
+    model.fit(world.X, world.y, world.treatment, propensity=world.propensity)
+    names = ["constant", *(f"DR(n_estimators={n}, num_leaves={m})" for n in (10, 20) for m in (2, 6))]
+    assert list(model.leaderboard_["candidate"]) == names
+    assert model.best_name_.startswith("DR(")
+    assert f"num_leaves={model.best_estimator_.num_leaves}" in model.best_name_
+    for wrong in ({"RD": {"folds": [2]}}, {"DR": {"num_leafs": [2]}}):
+        with pytest.raises(InputError, match="unknown"):
+            UpliftSearchCV(["constant", "DR"], param_grid=wrong).fit(
+                world.X, world.y, world.treatment, propensity=world.propensity
+            )
+
+
+def test_the_same_whatever_the_number_of_threads():
+    world = make_world(1500, outcome="continuous", random_state=5)
+    runs = []
+    for n_jobs in (1, 3):
+        model = UpliftSearchCV(["constant", "X", "DR"], folds=3, params={"n_estimators": 10}, n_jobs=n_jobs)
+        model.fit(world.X, world.y, world.treatment, propensity=world.propensity)
+        runs.append(model)
+    one, three = (run.leaderboard_.drop(columns="seconds") for run in runs)
+    pd.testing.assert_frame_equal(one, three)
+    np.testing.assert_array_equal(*(run.predict(world.X) for run in runs))
+
+
+def test_outcome_models_are_fitted_once_for_all_candidates(monkeypatch):
+    """A model of the rows outside folds a and b serves both folds, the scores, and X, R and DR alike."""
+    from uplift.learners.meta import BoostedOutcome
+
+    fitted = []
+    original = BoostedOutcome.__call__
+
+    def record(self, training, rows, weight):
+        fitted.append(rows.tobytes())
+        return original(self, training, rows, weight)
+
+    monkeypatch.setattr(BoostedOutcome, "__call__", record)
+    world = make_world(1500, arms=("a",), outcome="continuous", random_state=5)
+    model = UpliftSearchCV(["T", "X", "R", "DR"], folds=5, params={"n_estimators": 3}, n_bootstrap=0)
+    model.fit(world.X, world.y, world.treatment, propensity=world.propensity)
+    assert len(fitted) == len(set(fitted))
+    assert len(fitted) == 2 * (5 + 10 + 10 + 1)  # without one, two and three folds, and on all rows, for two sides
+
+
+def test_giving_up_an_uncertain_gain_is_not_simpler():
+    rng = np.random.default_rng(0)
+    gain = rng.normal(0.01, 1.0, 400) - 0.0
+    gain += 0.02 - gain.mean()  # far less than its standard error
+    weight = np.ones(400)
+    assert one_standard_error([np.zeros(400), gain], weight, None, 1.0, [True, False]) == 1
+    assert one_standard_error([np.zeros(400), -gain], weight, None, 1.0, [True, False]) == 0

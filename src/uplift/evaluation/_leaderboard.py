@@ -25,7 +25,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One candidate: out-of-fold effects and gains; gains within each outer set; effects on the outer folds."""
+    """One candidate: out-of-fold effects and gains; gains within each outer set; effects on the outer folds.
+
+    ``nothing``: it offers nothing to anybody.
+    """
 
     name: str
     shrunk: Shrunk
@@ -33,6 +36,7 @@ class Judged:
     inner: Mapping[int, Floats]
     outer: Floats
     seconds: float
+    nothing: bool = False
 
 
 def leaderboard(

@@ -124,16 +124,31 @@ def single_gains(arm: int, gamma: Floats, offered: npt.NDArray[np.bool_]) -> Flo
 
 
 def one_standard_error(
-    gains: Sequence[Floats], weight: Floats, clusters: npt.NDArray[Any] | None, tolerance: float
+    gains: Sequence[Floats],
+    weight: Floats,
+    clusters: npt.NDArray[Any] | None,
+    tolerance: float,
+    nothing: Sequence[bool] = (),
 ) -> int:
     """Position of the simplest candidate that is within ``tolerance`` standard errors of the best one.
 
     Candidates stand from simple to complex; the standard error is that of the paired difference from the best.
+    Offering nothing to anybody is no simpler way of choosing whom to offer what: it is taken only where no candidate
+    gains anything, not where gains are merely uncertain, since giving up an uncertain gain costs its expectation.
+
+    Parameters
+    ----------
+    nothing
+        Which candidates offer nothing to anybody; default: none of them.
     """
+    idle = list(nothing) or [False] * len(gains)
     values = [weighted_mean(gain, weight, clusters)[0] for gain in gains]
-    best = int(np.argmax(values))
-    for position, gain in enumerate(gains):
-        difference, se = weighted_mean(gains[best] - gain, weight, clusters)
+    active = [position for position in range(len(gains)) if not idle[position]]
+    if not active or (any(idle) and max(values[position] for position in active) <= 0):
+        return idle.index(True)
+    best = max(active, key=values.__getitem__)
+    for position in active:
+        difference, se = weighted_mean(gains[best] - gains[position], weight, clusters)
         if difference <= tolerance * (se or 0.0):
             return position
     return best
@@ -191,26 +206,27 @@ def verdict(
     targeting = _bound(over_single, alpha / 2) > 0 and _bound(gain, alpha / 2) > 0
     versus = _per_1000(over_single)
     if not over_single.value and not over_single.se:
-        versus = (f"the best policy found is {single}-for-all itself, +0", f"找到的最佳策略就是全员发放 {single},+0")
+        versus = (f"the best policy found is {single}-for-all itself, +0", f"找到的最佳策略就是全员发放 {single}，+0")
     alone = _per_1000(single_gain)
     if targeting:
         return Verdict(
             "targeting",
             f"evidence that targeting ({name}) beats {single}-for-all: {versus[0]} per 1,000 members",
-            f"有证据表明按人选择({name})优于全员发放 {single}:每千人 {versus[1]}",
+            f"有证据表明按人选择（{name}）优于全员发放 {single}：每千人 {versus[1]}",
         )
     if works:
         return Verdict(
             "one_for_all",
             f"no evidence that targeting beats {single}-for-all: {versus[0]} per 1,000 members; "
             f"{single}-for-all brings {alone[0]}",
-            f"没有证据表明按人选择优于全员发放 {single}:每千人 {versus[1]};全员发放 {single} 带来每千人 {alone[1]}",
+            f"没有证据表明按人选择优于全员发放 {single}：每千人 {versus[1]}；全员发放 {single} 带来每千人 {alone[1]}",
         )
     return Verdict(
         "no_evidence",
         f"no evidence that any arm has an effect, nor that targeting beats {single}-for-all: "
         f"{single}-for-all brings {alone[0]} per 1,000 members",
-        f"没有证据表明任何方案有效,也没有证据表明按人选择优于全员发放 {single}:全员发放 {single} 带来每千人 {alone[1]}",
+        f"没有证据表明任何方案有效，也没有证据表明按人选择优于全员发放 {single}："
+        f"全员发放 {single} 带来每千人 {alone[1]}",
     )
 
 
@@ -226,4 +242,4 @@ def _per_1000(number: Metric) -> tuple[str, str]:
     value = f"{1000 * number.value:+.4g}"
     if low is None or high is None:
         return f"{value} extra", f"{value}"
-    return f"{value} extra ({1000 * low:.4g} to {1000 * high:.4g})", f"{value}({1000 * low:.4g} 至 {1000 * high:.4g})"
+    return f"{value} extra ({1000 * low:.4g} to {1000 * high:.4g})", f"{value}（{1000 * low:.4g} 至 {1000 * high:.4g}）"

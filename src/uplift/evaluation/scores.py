@@ -15,9 +15,7 @@ from sklearn.base import clone
 
 from uplift.errors import InputError
 from uplift.evaluation.folds import fold_ids
-from uplift.learners._encoder import FrameEncoder
-from uplift.learners._inputs import Arms
-from uplift.learners._propensity import estimated_propensity
+from uplift.learners import Arms, DRLearner, FrameEncoder, OutcomeFitter, Training, estimated_propensity
 from uplift.metrics.trial import Propensity, Trial, read_trial
 from uplift.metrics.value import standard_error
 from uplift.results import Rendered
@@ -25,16 +23,6 @@ from uplift.results import Rendered
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 MIN_ARM_ROWS = 20
-BOOSTER = {
-    "num_leaves": 8,
-    "learning_rate": 0.08,
-    "min_data_in_leaf": 50,
-    "lambda_l2": 1.0,
-    "verbosity": -1,
-    "deterministic": True,
-    "force_row_wise": True,
-}
-ROUNDS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,18 +156,124 @@ def aipw_scores(
         Listing what is wrong with the input, or naming an arm with too few rows in some fold.
     """
     trial = read_trial(y, treatment, propensity, control=control, sample_weight=sample_weight)
-    matrix, categorical = encode(X, len(trial))
     ids = _folds(trial, folds, fold, groups, random_state)
-    if propensity is None:
-        trial = with_estimated_propensity(trial, matrix, categorical, ids)
-    expected = np.empty((len(trial), len(trial.names)))
-    for number in np.unique(ids):
-        held = ids == number
-        expected[held] = expect(
-            trial, matrix, categorical, ~held, held, outcome_model, random_state=random_state, n_jobs=n_jobs
-        )
+    training, _ = training_of(X, trial, ids, propensity is None, random_state=random_state, n_jobs=n_jobs)
+    expected = expectations(training, outcome_fitter(training, outcome_model))
     clusters = None if groups is None else np.asarray(groups)
-    return score_rows(trial, expected, ids, clusters)
+    return score_rows(replace(trial, propensity=training.propensity), expected, ids, clusters)
+
+
+def training_of(
+    X: Any,
+    trial: Trial,
+    fold: Ints,
+    estimate: bool,
+    *,
+    random_state: int | None,
+    n_jobs: int,
+    halves: Ints | None = None,
+) -> tuple[Training, FrameEncoder]:
+    """What outcome models, and learners, are fitted on.
+
+    Parameters
+    ----------
+    estimate
+        Estimate the propensities, cross-fitted, instead of taking the trial's.
+    fold, halves
+        As in :class:`~uplift.learners.Training`.
+
+    Raises
+    ------
+    InputError
+        If X does not fit the trial, or overlap fails.
+    """
+    encoder = FrameEncoder.learn(X)
+    matrix = encoder.transform(X)
+    if len(matrix) != len(trial):
+        raise InputError(f"X has {len(matrix):,} rows, y has {len(trial):,}")
+    arms = Arms(trial.arms, trial.control, trial.assigned)
+    propensity = trial.propensity
+    if estimate:
+        propensity, problems = estimated_propensity(matrix, encoder.categorical, arms, trial.weight, fold)
+        if problems:
+            raise InputError("; ".join(problems))
+    training = Training(
+        matrix=matrix,
+        categorical=encoder.categorical,
+        y=trial.y,
+        binary=bool(np.isin(trial.y, (0.0, 1.0)).all()),
+        arms=arms,
+        propensity=np.asarray(propensity),
+        weight=trial.weight,
+        folds=fold,
+        seed=0 if random_state is None else int(random_state) % (2**31 - 1),
+        threads=n_jobs,
+        halves=halves,
+    )
+    return training, encoder
+
+
+def outcome_fitter(training: Training, outcome_model: Any = None) -> OutcomeFitter:
+    """How expected outcomes are learned: a scikit-learn regressor, or a small LightGBM."""
+    if outcome_model is not None:
+        return _Given(outcome_model)
+    fewest = int(np.bincount(training.arms.codes).min())
+    return DRLearner(min_child_samples=min(50, max(5, fewest // 20))).outcome_fitter(training)
+
+
+def expectations(training: Training, fit: OutcomeFitter) -> Floats:
+    """Outcome expected under each arm, ``(n, n_arms + 1)``, by models of the folds that the row is not in.
+
+    NaN outside the rows that the training is restricted to.
+
+    Raises
+    ------
+    InputError
+        Naming an arm with too few rows outside some fold.
+    """
+    names = (training.arms.control, *training.arms.names)
+    inside = training.weight > 0 if training.within is None else training.within & (training.weight > 0)
+    ids = training.crossfit_ids
+    result = np.empty((len(ids), len(names)))
+    for position, arm in enumerate(names):
+        rows = np.flatnonzero(inside & (training.arms.codes == position))
+        sizes = np.bincount(ids[rows], minlength=int(ids.max()) + 1)
+        fewest = len(rows) - int(sizes.max())
+        if fewest < MIN_ARM_ROWS:
+            raise InputError(
+                f"arm {arm!r} has {fewest} rows outside some fold, at least {MIN_ARM_ROWS} are needed: use "
+                "fewer folds, collect more, or leave the arm out"
+            )
+        result[:, position] = training.out_of_fold(rows, fit)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """A regressor of the caller's, cloned for every fit."""
+
+    model: Any
+
+    @property
+    def key(self) -> str:
+        """The caller's object is the key."""
+        return f"given {id(self.model)}"
+
+    def __call__(self, training: Training, rows: Ints, weight: Floats) -> Any:
+        """Fit on some rows; weights are left out, since many regressors take none."""
+        return _Predicting(clone(self.model).fit(training.matrix[rows].astype(np.float64), training.y[rows]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Predicting:
+    """A fitted regressor as something that scores rows."""
+
+    model: Any
+
+    def values(self, matrix: npt.NDArray[np.float32], threads: int) -> Floats:
+        """Predictions, ``(n,)``."""
+        del threads
+        return np.asarray(self.model.predict(matrix.astype(np.float64)), dtype=np.float64)
 
 
 def score_rows(trial: Trial, expected: Floats, fold: Ints, clusters: npt.NDArray[Any] | None) -> Scores:
@@ -202,24 +296,6 @@ def score_rows(trial: Trial, expected: Floats, fold: Ints, clusters: npt.NDArray
     )
 
 
-def encode(X: Any, n: int) -> tuple[Floats, list[int]]:
-    """The features as a matrix, and which columns are categories."""
-    encoder = FrameEncoder.learn(X)
-    matrix = encoder.transform(X)
-    if len(matrix) != n:
-        raise InputError(f"X has {len(matrix):,} rows, y has {n:,}")
-    return matrix, list(encoder.categorical)
-
-
-def with_estimated_propensity(trial: Trial, matrix: Floats, categorical: list[int], fold: Ints) -> Trial:
-    """The same trial with cross-fitted propensities; refused where overlap fails."""
-    arms = Arms(trial.arms, trial.control, trial.assigned)
-    propensity, problems = estimated_propensity(matrix, categorical, arms, trial.weight, fold)
-    if problems:
-        raise InputError("; ".join(problems))
-    return replace(trial, propensity=propensity)
-
-
 def _folds(
     trial: Trial, folds: int, fold: npt.ArrayLike | None, groups: npt.ArrayLike | None, random_state: int | None
 ) -> Ints:
@@ -229,61 +305,3 @@ def _folds(
     if ids.shape != (len(trial),) or len(np.unique(ids)) < 2:
         raise InputError(f"fold must hold at least two folds and have shape ({len(trial)},), found {ids.shape}")
     return ids.astype(np.intp)
-
-
-def expect(
-    trial: Trial,
-    matrix: Floats,
-    categorical: list[int],
-    train: npt.NDArray[np.bool_],
-    held: npt.NDArray[np.bool_],
-    outcome_model: Any = None,
-    *,
-    random_state: int | None = 0,
-    n_jobs: int = 1,
-) -> Floats:
-    """Outcome expected under each arm for the held rows, by one model per arm fitted on the training rows."""
-    result = np.empty((int(held.sum()), len(trial.names)))
-    for position, arm in enumerate(trial.names):
-        mine = train & (trial.assigned == position) & (trial.weight > 0)
-        if mine.sum() < MIN_ARM_ROWS:
-            raise InputError(
-                f"arm {arm!r} has {int(mine.sum())} rows outside some fold, at least {MIN_ARM_ROWS} are needed: use "
-                "fewer folds, collect more, or leave the arm out"
-            )
-        target, weight = trial.y[mine], trial.weight[mine]
-        if np.ptp(target) == 0:
-            result[:, position] = target[0]
-        elif outcome_model is not None:
-            model = clone(outcome_model).fit(matrix[mine], target)
-            result[:, position] = model.predict(matrix[held])
-        else:
-            result[:, position] = _boost(matrix, categorical, mine, target, weight, held, random_state, n_jobs)
-    return result
-
-
-def _boost(
-    matrix: Floats,
-    categorical: list[int],
-    mine: npt.NDArray[np.bool_],
-    target: Floats,
-    weight: Floats,
-    held: npt.NDArray[np.bool_],
-    random_state: int | None,
-    n_jobs: int,
-) -> Floats:
-    import lightgbm
-
-    centre, spread = float(np.average(target, weights=weight)), float(np.std(target))
-    params = {
-        **BOOSTER,
-        "objective": "regression",
-        "seed": 0 if random_state is None else int(random_state) % (2**31 - 1),
-        "num_threads": n_jobs,
-        "min_data_in_leaf": min(BOOSTER["min_data_in_leaf"], max(5, len(target) // 20)),
-    }
-    data = lightgbm.Dataset(
-        matrix[mine], (target - centre) / spread, weight=weight, categorical_feature=categorical, params=params
-    )
-    booster = lightgbm.train(params, data, ROUNDS)
-    return np.asarray(centre + spread * booster.predict(matrix[held], num_threads=n_jobs))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import ParameterGrid
 from sklearn.utils.validation import check_is_fitted
 
 from uplift.errors import InputError, unknown_name
@@ -27,9 +28,22 @@ from uplift.evaluation._selection import (
 )
 from uplift.evaluation.folds import fold_ids
 from uplift.evaluation.gain import PolicyGain, mean_metric, summarise
-from uplift.evaluation.scores import Scores, encode, expect, score_rows, weighted_mean, with_estimated_propensity
-from uplift.learners import LEARNERS, BaseUpliftLearner, EffectProgram, NoEffect, Term, make_learner
-from uplift.learners._scorers import ConstantScorer
+from uplift.evaluation.intervals import effect_bands
+from uplift.evaluation.scores import Scores, expectations, outcome_fitter, score_rows, training_of, weighted_mean
+from uplift.learners import (
+    LEARNERS,
+    BaseUpliftLearner,
+    BoostedLearner,
+    ConstantScorer,
+    EffectInterval,
+    EffectProgram,
+    FrameEncoder,
+    NoEffect,
+    OutcomeFitter,
+    Term,
+    Training,
+    make_learner,
+)
 from uplift.metrics import Metric
 from uplift.metrics.trial import Propensity, Trial, read_trial
 
@@ -37,7 +51,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
-SIMPLICITY = ("none", "constant", "logistic_T", "response", "S", "T", "X", "R", "DR")
+SIMPLICITY = ("none", "constant", "logistic_T", "linear_DR", "response", "S", "T", "X", "R", "DR")
 """Default candidates from simple to complex: the order in which ties are broken."""
 
 
@@ -52,19 +66,31 @@ class _Views:
     outer: Mapping[int, Floats]
 
 
+@dataclass(frozen=True, eq=False)
+class _Fits:
+    """What a candidate predicted, and the seconds that its fits took."""
+
+    views: _Views
+    seconds: float
+
+
 class UpliftSearchCV(BaseEstimator):
     """Fit candidates, choose one by out-of-fold policy value, shrink it, and say what it is worth.
 
-    All candidates are fitted on the same folds. Their predictions are shrunk towards the constant effect as far as
-    held-out scores demand, turned into the policy "best arm where positive", and valued by doubly robust scores. The
-    simplest candidate within one standard error of the best is chosen. The reported gain comes from repeating all of
-    this without each fold in turn: for the rows of a fold, neither the models, nor the shrinkage, nor the choice, nor
-    the single arm it is compared with saw an outcome of that fold.
+    All candidates are fitted on the same folds, on features binned once, and share their outcome models. Their
+    predictions are shrunk towards the constant effect as far as held-out scores demand, turned into the policy "best
+    arm where positive", and valued by doubly robust scores. The simplest candidate within one standard error of the
+    best is chosen. The reported gain comes from repeating all of this without each fold in turn: for the rows of a
+    fold, neither the models, nor the shrinkage, nor the choice, nor the single arm it is compared with saw an outcome
+    of that fold.
 
     Parameters
     ----------
     candidates
-        Name → unfitted learner, from simple to complex, or names of ``uplift.learners.LEARNERS``; None: all of these.
+        Name → unfitted learner, from simple to complex, or names of ``uplift.learners.LEARNERS``; None: those of
+        ``SIMPLICITY``. The search's ``folds``, ``random_state`` and ``n_jobs`` hold for learners of ours.
+    param_grid
+        Name of a candidate → parameter → values to try, from simple to complex: each combination is a candidate.
     folds
         At least 3 when nested.
     nested
@@ -80,10 +106,10 @@ class UpliftSearchCV(BaseEstimator):
         1 − level of intervals, and of the verdict as a whole.
     n_bootstrap
         Draws for the ranking metrics of the leaderboard.
-    random_state, n_jobs
-        Seed; threads of the boosters.
-    processes
-        Candidates judged side by side, each in a process of its own with ``n_jobs`` threads; the result is the same.
+    random_state
+        Seed.
+    n_jobs
+        Training sets worked on side by side, one thread each; −1: every core. The result is the same.
 
     Attributes
     ----------
@@ -99,6 +125,7 @@ class UpliftSearchCV(BaseEstimator):
     leaderboard_
         DataFrame, a row per candidate: gain over nobody and over the best single arm for all, Qini, AUTOC, each with
         its interval; ``promised``, ``kept_level`` and ``kept_between_arms`` (shrinkage), ``seconds``, ``chosen``.
+        An outcome model that several candidates share counts in the seconds of the one that came first.
     selected_
         :class:`PolicyGain` of the whole procedure, on rows that it did not see.
     verdict_, verdict_zh_, verdict_status_
@@ -123,6 +150,7 @@ class UpliftSearchCV(BaseEstimator):
         self,
         candidates: Mapping[str, Any] | list[str] | tuple[str, ...] | None = None,
         *,
+        param_grid: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
         folds: int = 5,
         nested: bool = True,
         tolerance: float = 1.0,
@@ -131,10 +159,10 @@ class UpliftSearchCV(BaseEstimator):
         alpha: float = 0.05,
         n_bootstrap: int = 100,
         random_state: int | None = 0,
-        n_jobs: int = 1,
-        processes: int = 1,
+        n_jobs: int | None = 1,
     ) -> None:
         self.candidates = candidates
+        self.param_grid = param_grid
         self.folds = folds
         self.nested = nested
         self.tolerance = tolerance
@@ -144,7 +172,6 @@ class UpliftSearchCV(BaseEstimator):
         self.n_bootstrap = n_bootstrap
         self.random_state = random_state
         self.n_jobs = n_jobs
-        self.processes = processes
 
     def fit(
         self,
@@ -172,28 +199,22 @@ class UpliftSearchCV(BaseEstimator):
         if self.nested and self.folds < 3:
             raise InputError(f"a nested search needs at least 3 folds, found {self.folds}; or set nested=False")
         trial = read_trial(y, treatment, propensity, control=control, sample_weight=sample_weight)
-        matrix, categorical = encode(X, len(trial))
         clusters = None if groups is None else np.asarray(groups)
-        fold = fold_ids(len(trial), self.folds, groups=groups, stratify=trial.assigned, random_state=self.random_state)
-        if propensity is None:
-            trial = with_estimated_propensity(trial, matrix, categorical, fold)
+        seed = self.random_state
+        fold = fold_ids(len(trial), self.folds, groups=groups, stratify=trial.assigned, random_state=seed)
+        other = None if seed is None else seed + 1  # halves must cut through folds
+        halves = fold_ids(len(trial), 2, groups=groups, stratify=trial.assigned, random_state=other)
+        training, encoder = training_of(
+            X, trial, fold, propensity is None, random_state=self.random_state, n_jobs=1, halves=halves
+        )
+        trial = replace(trial, propensity=training.propensity)
         learners = self._candidates(trial.control)
-        data = _Data(X if isinstance(X, pd.DataFrame) else np.asarray(X), trial, fold, clusters, treatment)
+        data = _Data(X if isinstance(X, pd.DataFrame) else np.asarray(X), trial, fold, clusters, treatment,
+                     encoder, training)  # fmt: skip
 
-        expected = self._views(
-            data, lambda train, held: expect(
-                trial, matrix, categorical, train, held, self.outcome_model,
-                random_state=self.random_state, n_jobs=self.n_jobs,
-            ), len(trial.names),
-        )  # fmt: skip
-        scores = score_rows(trial, expected.single, fold, clusters)
-        gamma = _Views(
-            scores.effects,
-            {f: score_rows(trial, table, fold, clusters).effects for f, table in expected.outer.items()},
-        )
-        judged = Parallel(n_jobs=self.processes)(
-            delayed(self._judge)(name, learner, data, gamma) for name, learner in learners.items()
-        )
+        scores, gamma = self._score(data, self._outcome_fitter(learners, training))
+        views = self._views(data, learners)
+        judged = [self._judge(name, learner, views[name], data, gamma) for name, learner in learners.items()]
         self._choose(judged, scores, gamma, data)
         self._refit(learners[self.best_name_], data)
         self.arms_, self.control_ = trial.arms, trial.control
@@ -208,6 +229,15 @@ class UpliftSearchCV(BaseEstimator):
             return effects
         return self.constant_ + (effects - self._centre) @ self._shrunk.matrix
 
+    def predict_interval(self, X: Any, alpha: float = 0.05) -> EffectInterval:
+        """Interval of the mean effect among members who are predicted a similar effect, each ``(n, n_arms)``.
+
+        It says what members like this one gain on average, not what this one gains: see
+        :func:`~uplift.evaluation.effect_bands`.
+        """
+        check_is_fitted(self)
+        return effect_bands(self.effects_, self.scores_, alpha=alpha).interval(self.predict(X))
+
     def _candidates(self, control: Hashable) -> dict[str, Any]:
         given = SIMPLICITY if self.candidates is None else self.candidates
         if isinstance(given, str) or not len(given):
@@ -217,48 +247,84 @@ class UpliftSearchCV(BaseEstimator):
             for learner in learners.values():
                 if "control" in learner.get_params() and learner.control is None:
                     learner.set_params(control=control)
-            return learners
+            return self._expanded(learners)
         for name in given:
             if name not in LEARNERS:
                 raise unknown_name("learner", str(name), LEARNERS)
-        settings = {"random_state": self.random_state, "n_jobs": self.n_jobs, **(self.params or {})}
-        order = sorted(given, key=SIMPLICITY.index)
-        return {name: make_learner(name, control=control, **settings) for name in order}
+        settings = {"random_state": self.random_state, **(self.params or {})}
+        order = sorted(given, key=lambda name: SIMPLICITY.index(name) if name in SIMPLICITY else len(SIMPLICITY))
+        return self._expanded({name: make_learner(name, control=control, **settings) for name in order})
 
-    def _views(self, data: _Data, predict: Any, columns: int) -> _Views:
-        """What ``predict(train mask, held mask)`` says of every fold, kept from it, and from it and each other one."""
-        n = len(data.fold)
-        single = np.empty((n, columns))
-        outer = {f: np.full((n, columns), np.nan) for f in range(self.folds)} if self.nested else {}
-        for a in range(self.folds):
-            held = data.fold == a
-            single[held] = predict(~held, held)
-        for a in range(self.folds if self.nested else 0):
-            for b in range(a + 1, self.folds):
-                held = (data.fold == a) | (data.fold == b)
-                both = predict(~held, held)
-                of_a = data.fold[held] == a
-                outer[b][data.fold == a] = both[of_a]
-                outer[a][data.fold == b] = both[~of_a]
-        return _Views(single, outer)
+    def _expanded(self, learners: dict[str, Any]) -> dict[str, Any]:
+        """Each combination of a candidate's grid in the candidate's place."""
+        grid = self.param_grid or {}
+        for name in grid:
+            if name not in learners:
+                raise unknown_name("candidate", str(name), list(learners))
+        expanded: dict[str, Any] = {}
+        for name, learner in learners.items():
+            known = learner.get_params()
+            for parameter in grid.get(name, {}):
+                if parameter not in known:
+                    raise unknown_name(f"parameter of {name}", str(parameter), sorted(known))
+            for values in ParameterGrid(dict(grid.get(name, {}))):
+                shown = ", ".join(f"{parameter}={value}" for parameter, value in values.items())
+                expanded[f"{name}({shown})" if shown else name] = clone(learner).set_params(**values)
+        return expanded
 
-    def _judge(self, name: str, learner: Any, data: _Data, gamma: _Views) -> Judged:
-        """Fit one candidate on every training set, and value its policy within each outer set."""
+    def _outcome_fitter(self, learners: Mapping[str, Any], training: Training) -> OutcomeFitter:
+        """For the scores: the caller's, or the candidates' own, so that it is fitted once for all."""
+        boosted = [one for one in learners.values() if isinstance(one, BoostedLearner) and one.outcome == "auto"]
+        if self.outcome_model is None and boosted:
+            return boosted[0].outcome_fitter(training)
+        return outcome_fitter(training, self.outcome_model)
+
+    def _score(self, data: _Data, fit: OutcomeFitter) -> tuple[Scores, _Views]:
+        """Scores of all rows, and effect scores kept from every fold."""
+        training = data.training
+        scores = score_rows(data.trial, expectations(training, fit), data.fold, data.clusters)
+        outer = {}
+        for f in range(self.folds if self.nested else 0):
+            kept = expectations(training.restricted(data.fold != f), fit)
+            outer[f] = score_rows(data.trial, kept, data.fold, data.clusters).effects
+        return scores, _Views(scores.effects, outer)
+
+    def _views(self, data: _Data, learners: Mapping[str, Any]) -> dict[str, _Fits]:
+        """What every candidate says of every fold, kept from it, and from it and each other one."""
+        n, arms = len(data.fold), len(data.trial.arms)
+        sets: list[tuple[int, ...]] = [(a,) for a in range(self.folds)]
+        if self.nested:
+            sets += [(a, b) for a in range(self.folds) for b in range(a + 1, self.folds)]
+
+        def task(gone: tuple[int, ...]) -> list[tuple[Floats, float]]:
+            held = np.isin(data.fold, gone)
+            return [data.predicted(name, learner, held) for name, learner in learners.items()]
+
+        done = Parallel(n_jobs=effective_n_jobs(self.n_jobs), backend="threading")(delayed(task)(gone) for gone in sets)
+        found: dict[str, _Fits] = {}
+        for k, name in enumerate(learners):
+            single = np.empty((n, arms))
+            outer = {f: np.full((n, arms), np.nan) for f in range(self.folds)} if self.nested else {}
+            for gone, results in zip(sets, done, strict=True):
+                of_held = data.fold[np.isin(data.fold, gone)]
+                predicted = results[k][0]
+                if len(gone) == 1:
+                    single[data.fold == gone[0]] = predicted
+                    continue
+                for mine, other in (gone, gone[::-1]):
+                    outer[other][data.fold == mine] = predicted[of_held == mine]
+            found[name] = _Fits(_Views(single, outer), sum(results[k][1] for results in done))
+        return found
+
+    def _judge(self, name: str, learner: Any, fits: _Fits, data: _Data, gamma: _Views) -> Judged:
+        """Shrink one candidate's predictions, and value its policy within each outer set."""
         begun = time.perf_counter()
-        arms = len(data.trial.arms)
-
-        def predict(train: Mask, held: Mask) -> Floats:
-            try:
-                return data.fit(learner, train).predict(data.rows(held))
-            except InputError as error:
-                raise InputError(f"candidate {name!r} could not be fitted: {error}") from error
-
-        views = self._views(data, predict, arms)
+        views = fits.views
         exempt = isinstance(learner, NoEffect) or not views.single.any()  # "no effect" is not moved to the mean
         every = list(range(self.folds))
         offered = data.trial.propensity[:, 1:] > 0
         inner: dict[int, Floats] = {}
-        outer = np.full((len(data.fold), arms), np.nan)
+        outer = np.full((len(data.fold), len(data.trial.arms)), np.nan)
         for f, predicted in views.outer.items():
             others = [j for j in every if j != f]
             shrunk = _shrunk(predicted, gamma.outer[f], data, others, exempt)
@@ -268,12 +334,13 @@ class UpliftSearchCV(BaseEstimator):
             outer[rows] = raw if exempt else shrunk.apply(raw, data.trial.weight[rows])
         whole = _shrunk(views.single, gamma.single, data, every, exempt)
         gains = row_gains(whole.effects, gamma.single, offered)[0]
-        return Judged(name, whole, gains, inner, outer, time.perf_counter() - begun)
+        return Judged(name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, exempt)
 
     def _choose(self, judged: list[Judged], scores: Scores, gamma: _Views, data: _Data) -> None:
         weight, clusters, offered = scores.weight, data.clusters, scores.offered
         arms = len(scores.arms)
-        chosen = one_standard_error([one.gains for one in judged], weight, clusters, self.tolerance)
+        nothing = [one.nothing for one in judged]
+        chosen = one_standard_error([one.gains for one in judged], weight, clusters, self.tolerance, nothing)
         best = judged[chosen]
         # the single arm of each fold, picked by the other folds only
         one_for_all = np.full(len(scores), np.nan)
@@ -289,7 +356,7 @@ class UpliftSearchCV(BaseEstimator):
             one_for_all[rows] = single_gains(int(np.argmax(means)), gamma.single, offered)[rows]
             if self.nested:
                 candidates = [one.inner[f] for one in judged]
-                pick = one_standard_error(candidates, np.where(rows, 0.0, weight), clusters, self.tolerance)
+                pick = one_standard_error(candidates, np.where(rows, 0.0, weight), clusters, self.tolerance, nothing)
                 effects[rows] = judged[pick].outer[rows]
         gains, choice = row_gains(effects, gamma.single, offered)
         single, single_gain = _best_single(scores, self.alpha)
@@ -310,7 +377,7 @@ class UpliftSearchCV(BaseEstimator):
 
     def _refit(self, learner: Any, data: _Data) -> None:
         everybody = np.ones(len(data.fold), dtype=bool)
-        fitted = data.fit(learner, everybody)
+        fitted = data.fit(learner, everybody, effective_n_jobs(self.n_jobs))
         raw = np.asarray(fitted.predict(data.X), dtype=np.float64)
         if isinstance(fitted, NoEffect) or not raw.any():
             self._centre = np.zeros(len(data.trial.arms))
@@ -330,21 +397,47 @@ class _Data:
     fold: Ints
     clusters: npt.NDArray[Any] | None
     treatment: npt.ArrayLike
+    encoder: FrameEncoder
+    training: Training
+    variants: dict[str, Training] = field(default_factory=dict)
 
-    def rows(self, mask: Mask) -> Any:
-        """Some rows of the features."""
-        return self.X.loc[mask] if isinstance(self.X, pd.DataFrame) else self.X[mask]
+    def predicted(self, name: str, learner: Any, held: Mask) -> tuple[Floats, float]:
+        """Effects of the held rows by a clone fitted on the others, and the seconds it took."""
+        begun = time.perf_counter()
+        try:
+            fitted = self.fit(learner, ~held)
+        except InputError as error:
+            raise InputError(f"candidate {name!r} could not be fitted: {error}") from error
+        if isinstance(fitted, BaseUpliftLearner):
+            effects = fitted.predict_encoded(self.training.matrix[held])
+        else:
+            rows = self.X.loc[held] if isinstance(self.X, pd.DataFrame) else self.X[held]
+            effects = np.asarray(fitted.predict(rows), dtype=np.float64)
+        return effects, time.perf_counter() - begun
 
-    def fit(self, learner: Any, mask: Mask) -> Any:
-        """A clone fitted on some rows."""
-        return clone(learner).fit(
-            self.rows(mask),
+    def fit(self, learner: Any, mask: Mask, threads: int = 1) -> Any:
+        """A clone fitted on some rows; learners of ours share bins and outcome models."""
+        copied = clone(learner)
+        if isinstance(copied, BaseUpliftLearner):
+            training = self.training_for(copied).restricted(mask)
+            return copied.fit_prepared(self.encoder, replace(training, threads=threads))
+        every = mask.all()
+        return copied.fit(
+            self.X if every else self.X.loc[mask] if isinstance(self.X, pd.DataFrame) else self.X[mask],
             self.trial.y[mask],
             np.asarray(self.treatment)[mask],
             propensity=self.trial.propensity[mask],
             sample_weight=self.trial.weight[mask],
             groups=None if self.clusters is None else self.clusters[mask],
         )
+
+    def training_for(self, learner: BaseUpliftLearner) -> Training:
+        """A learner that takes 0 and 1 for amounts shares nothing with those that take them for a rate."""
+        if learner.outcome == "binary" and not self.training.binary:
+            raise InputError("y must be 0 or 1 where outcome='binary'; use outcome='continuous' for amounts")
+        if learner.outcome != "continuous" or not self.training.binary:
+            return self.training
+        return self.variants.setdefault("amounts", self.training.as_amounts())
 
 
 def _shrunk(predicted: Floats, gamma: Floats, data: _Data, among: list[int], exempt: bool) -> Shrunk:

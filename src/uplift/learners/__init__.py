@@ -13,7 +13,11 @@ from typing import Any
 
 from uplift.errors import unknown_name
 from uplift.learners._encoder import FrameEncoder
+from uplift.learners._inputs import Arms
 from uplift.learners._program import EffectProgram, Term
+from uplift.learners._propensity import estimated_propensity
+from uplift.learners._scorers import ConstantScorer
+from uplift.learners._training import OutcomeFitter, Training
 from uplift.learners.base import BaseUpliftLearner, Explanation, fit_together
 from uplift.learners.baselines import ConstantEffect, LogisticTLearner, NoEffect, ResponseModel
 from uplift.learners.bgnbd import BGNBD, histories_from_orders
@@ -21,7 +25,7 @@ from uplift.learners.churn import ChurnModel
 from uplift.learners.class_transformation import ClassTransformation
 from uplift.learners.forests import CausalForest, UpliftForest
 from uplift.learners.linear_dr import EffectInterval, EffectRegression, LinearDRLearner
-from uplift.learners.meta import DRLearner, RLearner, SLearner, TLearner, XLearner
+from uplift.learners.meta import BoostedLearner, DRLearner, RLearner, SLearner, TLearner, XLearner
 from uplift.learners.persistence import load, read_features, save
 from uplift.learners.recency import RecencyRule
 
@@ -68,11 +72,14 @@ def make_learner(name: str, **params: Any) -> BaseUpliftLearner:
 __all__ = [
     "BGNBD",
     "LEARNERS",
+    "Arms",
     "BaseUpliftLearner",
+    "BoostedLearner",
     "CausalForest",
     "ChurnModel",
     "ClassTransformation",
     "ConstantEffect",
+    "ConstantScorer",
     "DRLearner",
     "EffectInterval",
     "EffectProgram",
@@ -82,14 +89,17 @@ __all__ = [
     "LinearDRLearner",
     "LogisticTLearner",
     "NoEffect",
+    "OutcomeFitter",
     "RLearner",
     "RecencyRule",
     "ResponseModel",
     "SLearner",
     "TLearner",
     "Term",
+    "Training",
     "UpliftForest",
     "XLearner",
+    "estimated_propensity",
     "fit_together",
     "histories_from_orders",
     "load",

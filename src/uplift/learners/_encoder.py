@@ -187,7 +187,7 @@ def as_frame(X: Any) -> tuple[pd.DataFrame, bool]:
         )
     if np.iscomplexobj(array):
         raise InputError("Complex data not supported: X must hold numbers, texts or categories")
-    return pd.DataFrame(array, columns=[f"x{j}" for j in range(array.shape[1])]), False
+    return pd.DataFrame(array, columns=[f"x{j}" for j in range(array.shape[1])], copy=False), False
 
 
 def require_some(frame: pd.DataFrame) -> None:

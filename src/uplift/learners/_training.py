@@ -158,6 +158,10 @@ class Training:
         """The same for some of the rows; positions, bins and what was fitted before are shared."""
         return replace(self, within=within)
 
+    def as_amounts(self) -> Self:
+        """The same with 0 and 1 taken for amounts: outcome models are others, so nothing is shared."""
+        return replace(self, binary=False, cache=Cache())
+
     @property
     def bins(self) -> Bins:
         """The features, binned."""

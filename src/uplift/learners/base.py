@@ -191,7 +191,11 @@ class BaseUpliftLearner(BaseEstimator):
     def predict(self, X: Any) -> Floats:
         """Effect of each arm against the control, ``(n, n_arms)`` in the unit of ``y``, columns as in ``arms_``."""
         check_is_fitted(self)
-        return self.program_.effects(self.encoder_.transform(X), threads_of(self.n_jobs))
+        return self.predict_encoded(self.encoder_.transform(X), threads_of(self.n_jobs))
+
+    def predict_encoded(self, matrix: npt.NDArray[np.float32], threads: int = 1) -> Floats:
+        """The same from a matrix that the learner's encoder, or :func:`prepare`, made."""
+        return self.program_.effects(matrix, threads)
 
     def explain(self, X: Any) -> Explanation:
         """What each feature adds to each effect.

@@ -55,7 +55,7 @@ class ResponseModel(BoostedLearner):
     is_effect: ClassVar[bool] = False
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
-        return [Term(1.0, training.outcome_model(pair, 1, self._outcome_fitter(training)))]
+        return [Term(1.0, training.outcome_model(pair, 1, self.outcome_fitter(training)))]
 
 
 class LogisticTLearner(BaseUpliftLearner):

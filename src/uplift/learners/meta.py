@@ -99,7 +99,8 @@ class BoostedLearner(BaseUpliftLearner):
     def _check_params(self, problems: list[str]) -> None:
         self._settings(None, problems)
 
-    def _outcome_fitter(self, training: Training) -> OutcomeFitter:
+    def outcome_fitter(self, training: Training) -> OutcomeFitter:
+        """How this learner learns mean outcomes."""
         return BoostedOutcome(self._settings(training, []))
 
     def _effect_model(self, training: Training, rows: Ints, target: Floats, weight: Floats) -> Scorer:
@@ -108,7 +109,7 @@ class BoostedLearner(BaseUpliftLearner):
 
     def _crossfitted(self, training: Training, pair: Pair) -> tuple[Floats, Floats]:
         """Out-of-fold mean outcomes of the pair's rows without and with the arm, each ``(m,)``."""
-        fit = self._outcome_fitter(training)
+        fit = self.outcome_fitter(training)
         return training.crossfitted_outcome(pair, 0, fit), training.crossfitted_outcome(pair, 1, fit)
 
 
@@ -144,7 +145,7 @@ class TLearner(BoostedLearner):
     """
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
-        fit = self._outcome_fitter(training)
+        fit = self.outcome_fitter(training)
         return [Term(1.0, training.outcome_model(pair, 1, fit)), Term(-1.0, training.outcome_model(pair, 0, fit))]
 
 
