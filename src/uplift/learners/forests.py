@@ -4,8 +4,10 @@ causalml chooses the splits. Which rows a tree sees, and what its leaves say, is
 
 * bags by weights but counts rows, so that a causal tree's split search compares Σ(w·y) / rows, no mean at all:
   a constant added to the outcome changes its effects. Here trees get subsamples without replacement;
-* does the same with sample weights. Here the split search gets rows drawn in proportion to their weights, and leaves
-  use the weights themselves;
+* by default adds half the difference in numbers between arm and control to what a causal tree's split must lower, a
+  count beside squared effects: splits then balance counts, whatever the effects are. Here nothing is added;
+* treats sample weights as it treats bags. Here the split search gets rows drawn in proportion to
+  their weights, and leaves use the weights themselves;
 * takes codes of categories for numbers, and refuses texts. Here frequent levels become columns of their own;
 * fits all arms in one tree. Here each arm has a forest of its own, so what other arms did changes nothing.
 """
@@ -183,6 +185,7 @@ class CausalForest(ForestLearner):
                     min_group_samples=self.min_samples_arm,
                     max_features=self._columns_tried(columns),
                     honesty=False,  # leaves are estimated here
+                    groups_penalty=0.0,  # its default weighs rows against squared effects
                     groups_cnt=False,
                     random_state=seed,
                 )
