@@ -80,6 +80,9 @@ def numbers(name: str, case: Case) -> np.ndarray:
     if entry.kind == "reliability":
         result = entry.function(case.label, case.risk, **common)
         return np.array([[p.predicted, p.observed] for p in result]).ravel()
+    if name == "compare_budgets":
+        given = (case.effect, case.other, case.costs, case.y, case.treatment)
+        return np.array([entry.function(*given, n_bootstrap=0, budget=b, **trial) for b in (None, 0.2)])
     if name == "compare":
         return np.array([entry.function(case.effect, case.other, case.y, case.treatment, n_bootstrap=0, **trial)])
     return np.array([entry.function(case.label, case.risk, case.rival, **common)])
@@ -104,12 +107,13 @@ every = pytest.mark.parametrize("name", sorted(METRICS))
 RANK_ONLY = sorted(
     name
     for name, entry in METRICS.items()
-    if entry.kind in ("ranking", "curve", "comparison") or name in ("roc_auc", "average_precision", "lift_at_k")
+    if (entry.kind in ("ranking", "curve", "comparison") and name != "compare_budgets")  # gains over costs count there
+    or name in ("roc_auc", "average_precision", "lift_at_k")
 )
 OF_OUTCOMES = sorted(
     name
     for name, entry in METRICS.items()
-    if entry.kind in ("ranking", "curve", "budget", "calibration", "policy") or name == "compare"
+    if entry.kind in ("ranking", "curve", "budget", "calibration", "policy") or name in ("compare", "compare_budgets")
 )
 
 
@@ -219,7 +223,7 @@ def test_a_constant_prediction_says_nothing(name, proof):
     value = numbers(name, flat)
     kind, base = METRICS[name].kind, np.average(case.label, weights=case.weight)
     total = numbers("qini_curve", flat)[1]
-    if name in ("qini", "autoc", "qini_rate", "compare", "compare_classifiers"):
+    if name in ("qini", "autoc", "qini_rate", "compare", "compare_classifiers"):  # compare_budgets: see below
         assert value.tolist() == [0.0]
     elif name == "auuc":
         assert value[0] == pytest.approx(total / 2)
@@ -244,7 +248,9 @@ def test_a_constant_prediction_says_nothing(name, proof):
     elif kind == "calibration":
         np.testing.assert_allclose(value, [total / 1000] * 2)  # the mean effect, and one group
     else:
-        assert kind in ("policy", "budget")  # a constant policy has a value, a constant effect a place in a budget
+        assert (
+            kind in ("policy", "budget") or name == "compare_budgets"
+        )  # a constant policy has a value, a constant effect a place in a budget
         return
     proof(
         "metrics/ties", "a constant prediction", method=name, target="what says nothing: 0, the mean, or chance",
@@ -263,6 +269,7 @@ def test_scalars_have_all_their_parts():
             else:
                 args = {"policy": (np.array(["a"] * 600),), "comparison": (case.effect, case.other)}
                 first = args.get(entry.kind, (case.effect,))
+                first += (case.costs,) if name == "compare_budgets" else ()
                 value = entry.function(*first, case.y, case.treatment, case.shares, control="none")
             assert isinstance(value, metrics.Metric), name
             assert value.low <= value.value <= value.high

@@ -326,3 +326,16 @@ def test_designed_shares_on_hillstrom(real_data):
         curve = metrics.qini_curve(score, table["visit"], table["segment"], shares, arm=arm)
         assert curve.total.value == pytest.approx(points, abs=0.1)
         assert curve.total.low > 0
+
+
+def test_an_interval_made_by_few_members_is_wider_than_its_standard_error_says():
+    """Twenty buyers carry the whole variance: Student's t with few degrees of freedom, in interval and p-value."""
+    rng = np.random.default_rng(0)
+    effect, w = rng.normal(size=4000), rng.integers(0, 2, 4000)
+    rare = np.zeros(4000)
+    rare[rng.choice(4000, 20, replace=False)] = rng.lognormal(3, 1, 20)
+    few, many = (metrics.qini(effect, y, w, 0.5) for y in (rare, rng.normal(size=4000)))
+    assert (few.high - few.low) / few.se > 2 * 2.1
+    assert (many.high - many.low) / many.se == pytest.approx(2 * 1.972, rel=0.02)
+    curve = metrics.qini_curve(effect, rare, w, 0.5)
+    assert (curve.high - curve.value)[100] / curve.se[100] > 2.1

@@ -3,6 +3,7 @@
 Every scalar is a :class:`Metric`: ``.value .se .low .high .p_value .n .unit``, and a float itself.
 """
 
+from uplift.metrics._functionals import Options
 from uplift.metrics._results import Curve, Metric
 from uplift.metrics.budget import BudgetCurve, multi_arm_qini
 from uplift.metrics.calibration import Calibration, CalibrationGroup, effect_calibration
@@ -14,12 +15,11 @@ from uplift.metrics.classification import (
     lift_at_k,
     roc_auc,
 )
+from uplift.metrics.comparison import compare, compare_budgets
 from uplift.metrics.probability import Reliability, ReliabilityPoint, brier_score, calibration_error, reliability
 from uplift.metrics.ranking import (
-    Options,
     autoc,
     auuc,
-    compare,
     qini,
     qini_curve,
     qini_rate,
@@ -49,6 +49,7 @@ __all__ = [
     "calibration_error",
     "churn_metrics",
     "compare",
+    "compare_budgets",
     "compare_classifiers",
     "effect_calibration",
     "lift_at_k",

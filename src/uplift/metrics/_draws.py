@@ -56,6 +56,18 @@ class Draws:
         variance = (spread**2).sum(axis=0) / np.maximum(count - 1, 1)
         return np.where(count >= 2, self.scale * np.sqrt(variance), np.nan)
 
+    def degrees_of_freedom(self, left_out: Floats) -> Floats:
+        """Degrees of freedom of the standard error, from the values with one group left out, along the first axis.
+
+        By Satterthwaite (1946): a standard error that a few groups make up (the few members who bought, or spent much)
+        varies as much as one from as few observations would. What the number of draws leaves uncertain comes on top.
+        """
+        influence = (left_out - left_out.mean(axis=0)) ** 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            concentration = (influence**2).sum(axis=0) / influence.sum(axis=0) ** 2 - 1 / self.n_groups
+        uncertain = np.where(np.isfinite(concentration), np.maximum(concentration, 0) / 2, 0.0)
+        return np.asarray(1 / (uncertain + 1 / max(len(self.chosen) - 1, 1)))
+
     def sums(self, cells: npt.NDArray[Any], n_cells: int, values: Floats, rows: npt.NDArray[Any]) -> Floats:
         """Sum of ``values`` in each cell for every draw, ``(n_draws, n_cells)``.
 
@@ -64,11 +76,23 @@ class Draws:
         cells, values, rows
             Each value's cell, the value, and its row in the sample that was grouped, all ``(m,)``.
         """
+        return self._filled(cells, n_cells, values, rows).drawn()
+
+    def resampled(self, cells: npt.NDArray[Any], n_cells: int, values: Floats, rows: npt.NDArray[Any]) -> Floats:
+        """:meth:`sums`, and below them the sums with each group left out, ``(n_draws + n_groups, n_cells)``."""
+        table = self._filled(cells, n_cells, values, rows)
+        return np.concatenate([table.drawn(), table.left_out()])
+
+    def split(self, values: Floats) -> tuple[Floats, Floats]:
+        """What was computed from :meth:`resampled` sums: over draws, and with each group left out."""
+        return values[: len(self.chosen)], values[len(self.chosen) :]
+
+    def _filled(self, cells: npt.NDArray[Any], n_cells: int, values: Floats, rows: npt.NDArray[Any]) -> CellSums:
         table = CellSums(self, n_cells)
         for start in range(0, len(values), BLOCK):
             part = slice(start, start + BLOCK)
             table.add(table.where(cells[part], rows[part]), values[part])
-        return table.drawn()
+        return table
 
 
 class CellSums:
@@ -92,7 +116,15 @@ class CellSums:
 
     def drawn(self) -> Floats:
         """Sum in each cell for every draw, ``(n_draws, n_cells)``."""
-        return self._draws.chosen @ self._total.reshape(self._draws.n_groups, self._n_cells)
+        return self._draws.chosen @ self._table
+
+    def left_out(self) -> Floats:
+        """Sum in each cell with one group left out, ``(n_groups, n_cells)``."""
+        return self._table.sum(axis=0) - self._table
+
+    @property
+    def _table(self) -> Floats:
+        return self._total.reshape(self._draws.n_groups, self._n_cells)
 
 
 def make_draws(

@@ -27,6 +27,8 @@ class Ranked:
     draw_q, draw_gain
         The same for every draw, ``(n_draws, cells + 1)``, at no more than :data:`CELLS` of these ends; None without
         draws.
+    left_q, left_gain
+        The same with each random group of rows left out, ``(n_groups, cells + 1)``; None without draws.
     draws
         What the draws were.
     n
@@ -37,6 +39,8 @@ class Ranked:
     gain: Floats
     draw_q: Floats | None
     draw_gain: Floats | None
+    left_q: Floats | None
+    left_gain: Floats | None
     draws: Draws | None
     n: int
 
@@ -54,9 +58,8 @@ def rank(comparison: Comparison, draws: Draws | None = None) -> Ranked:
     q /= q[-1]
     del weight, step
     if draws is None:
-        return Ranked(q, gain, None, None, None, len(order))
-    draw_q, draw_gain = _drawn(c, order, last, draws)
-    return Ranked(q, gain, draw_q, draw_gain, draws, len(order))
+        return Ranked(q, gain, None, None, None, None, None, len(order))
+    return Ranked(q, gain, *_resampled(c, order, last, draws), draws, len(order))
 
 
 def _along(c: Comparison, order: Ints, treated_total: float, control_total: float) -> tuple[Floats, Floats]:
@@ -68,8 +71,8 @@ def _along(c: Comparison, order: Ints, treated_total: float, control_total: floa
     return c.weight[order], step[order]
 
 
-def _drawn(c: Comparison, order: Ints, last: Ints, draws: Draws) -> tuple[Floats, Floats]:
-    """(q, gain) of every draw; each arm is normalised by its own total weight in the draw."""
+def _resampled(c: Comparison, order: Ints, last: Ints, draws: Draws) -> tuple[Floats, Floats, Floats, Floats]:
+    """(q, gain) of every draw, and of the sample without each group."""
     cells, n_cells = _cells(len(order), last)
     weights, outcomes, totals = CellSums(draws, n_cells), CellSums(draws, 2 * n_cells), CellSums(draws, 2)
     expected = None if c.expected is None else CellSums(draws, n_cells)
@@ -83,12 +86,23 @@ def _drawn(c: Comparison, order: Ints, last: Ints, draws: Draws) -> tuple[Floats
             expected.add(place, weight * c.expected[rows])
         outcomes.add(2 * place + arm, inverse * c.rest[rows])
         totals.add(totals.where(arm, origin), inverse)
-    arms = outcomes.drawn().reshape(-1, n_cells, 2)
-    weight, total = np.cumsum(weights.drawn(), axis=1), totals.drawn()
+    given = (weights, outcomes, totals, expected)
+    drawn = _curves(*(None if sums is None else sums.drawn() for sums in given))
+    return *drawn, *_curves(*(None if sums is None else sums.left_out() for sums in given))
+
+
+def _curves(
+    weights: Floats | None, outcomes: Floats | None, total: Floats | None, expected: Floats | None
+) -> tuple[Floats, Floats]:
+    """(q, gain) from sums by cell; each arm is normalised by its own total weight in the draw."""
+    if weights is None or outcomes is None or total is None:
+        raise TypeError("only expected sums may be absent")
+    arms = outcomes.reshape(*weights.shape, 2)
+    weight = np.cumsum(weights, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         gain = np.cumsum(arms[..., 1] / total[:, 1:] - arms[..., 0] / total[:, :1], axis=1)
         if expected is not None:
-            gain += np.cumsum(expected.drawn(), axis=1) / weight[:, -1:]
+            gain += np.cumsum(expected, axis=1) / weight[:, -1:]
         return _with_origin(weight / weight[:, -1:]), _with_origin(gain)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, t
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from uplift.results import Rendered
 
@@ -66,6 +67,7 @@ def metric(
     alpha: float = 0.05,
     bounds: tuple[float, float] = (-np.inf, np.inf),
     draws: int | None = None,
+    df: float | None = None,
     logit: bool = False,
 ) -> Metric:
     """A :class:`Metric` with its interval and the one-sided p-value against ``value <= null``.
@@ -78,32 +80,36 @@ def metric(
         The interval is cut to these, for quantities that cannot lie outside.
     draws
         How many draws the standard error comes from: the interval is then Student's, else the normal one.
+    df
+        Degrees of freedom of the standard error, where known better than from ``draws``; the p-value is then
+        Student's too.
     logit
         Make the interval on the scale of log-odds, for probabilities that are not small-sample normal.
     """
     value = float(value)
     if se is None or not np.isfinite(se) or not np.isfinite(value):
         return Metric(name, value, None, None, None, None, int(n), unit)
-    half = float(critical(alpha, draws) * se)
+    half = float((critical(alpha, draws) if df is None else student.ppf(1 - alpha / 2, df)) * se)
     low, high = max(value - half, bounds[0]), min(value + half, bounds[1])
     if logit and 0 < value < 1:
         middle, width = np.log(value / (1 - value)), half / (value * (1 - value))
         low, high = (float(1 / (1 + np.exp(-end))) for end in (middle - width, middle + width))
-    return Metric(name, value, float(se), low, high, p_value_above(value, se, null), int(n), unit)
+    return Metric(name, value, float(se), low, high, p_value_above(value, se, null, df), int(n), unit)
 
 
 def critical(alpha: float, draws: int | None = None) -> float:
     """Standard errors from the estimate to the ends of its interval."""
-    return float(norm.ppf(1 - alpha / 2) if draws is None else t.ppf(1 - alpha / 2, max(draws - 1, 1)))
+    return float(norm.ppf(1 - alpha / 2) if draws is None else student.ppf(1 - alpha / 2, max(draws - 1, 1)))
 
 
-def p_value_above(value: float, se: float, null: float | None) -> float | None:
+def p_value_above(value: float, se: float, null: float | None, df: float | None = None) -> float | None:
     """One-sided p-value of ``value > null``; 1 where there is no variation at all, since nothing was seen."""
     if null is None:
         return None
     if se <= 0:
         return 0.0 if value > null else 1.0
-    return float(norm.sf((value - null) / se))
+    distance = (value - null) / se
+    return float(norm.sf(distance) if df is None else student.sf(distance, df))
 
 
 @dataclass(frozen=True, eq=False)

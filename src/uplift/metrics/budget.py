@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 
 from uplift.errors import InputError
 from uplift.metrics._draws import Draws, make_draws
+from uplift.metrics._functionals import PER_1000, with_interval
 from uplift.metrics._ranking import CELLS, area
-from uplift.metrics._results import Metric, critical, metric
-from uplift.metrics.ranking import PER_1000, POINTS
+from uplift.metrics._results import Metric, metric
+from uplift.metrics.ranking import POINTS
 from uplift.metrics.trial import Propensity, Trial, read_effects, read_expected, read_trial
 from uplift.results import Rendered
 
@@ -127,15 +129,61 @@ def multi_arm_qini(
     True
     """
     trial = read_trial(y, treatment, propensity, control=control, sample_weight=sample_weight)
-    if not (trial.propensity[:, 0] > 0).all():
-        raise InputError("some rows can never be a control (propensity 0): leave them out, their gain is unknown")
-    effects = read_effects(effect, trial, None)
-    costs = _read_costs(cost, trial)
-    table = None if expected is None else read_expected(expected, trial)
     draws = make_draws(len(trial), n_bootstrap, random_state, clusters)
-    path = _walk(np.where(trial.propensity[:, 1:] > 0, effects, -np.inf), costs)
-    sums = _sums(trial, path, costs, table, draws)
-    return _measure(trial, sums, costs, table, draws, alpha)
+    spending = Spending.read(effect, cost, trial, expected, draws)
+    return _measure(trial, spending, draws, alpha)
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What predictions buy at every spend, and what it brings.
+
+    Attributes
+    ----------
+    spend, gain
+        Along the path, per member, ``(m,)``.
+    resampled
+        The same pair for every draw and below them without each group, ``(n_draws + n_groups, cells)``; None without
+        draws.
+    costs, expected
+        As read.
+    """
+
+    spend: Floats
+    gain: Floats
+    resampled: tuple[Floats, Floats] | None
+    costs: Floats
+    expected: Floats | None
+
+    @classmethod
+    def read(
+        cls,
+        effect: npt.ArrayLike,
+        cost: Mapping[Any, float] | npt.ArrayLike,
+        trial: Trial,
+        expected: npt.ArrayLike | None,
+        draws: Draws | None,
+    ) -> Spending:
+        """Check what is given and follow the path."""
+        if not (trial.propensity[:, 0] > 0).all():
+            raise InputError("some rows can never be a control (propensity 0): leave them out, their gain is unknown")
+        effects = read_effects(effect, trial, None)
+        costs = _read_costs(cost, trial)
+        table = None if expected is None else read_expected(expected, trial)
+        path = _walk(np.where(trial.propensity[:, 1:] > 0, effects, -np.inf), costs)
+        whole, part = _sums(trial, path, costs, table, draws)
+        return cls(*whole.curve(), None if part is None else part.curve(), costs, table)
+
+    def at(self, budgets: Floats) -> Floats:
+        """Extra outcome per 1,000 members at each spend; beyond the last nothing more is bought."""
+        return 1000 * np.interp(budgets, self.spend, self.gain)
+
+    def resampled_at(self, budgets: Floats) -> Floats | None:
+        """The same in every draw and without each group, ``(n_draws + n_groups, len(budgets))``."""
+        if self.resampled is None:
+            return None
+        both = zip(*self.resampled, strict=True)
+        return 1000 * np.stack([np.interp(budgets, spend, gain) for spend, gain in both])
 
 
 def _read_costs(cost: Mapping[Any, float] | npt.ArrayLike, trial: Trial) -> Floats:
@@ -238,9 +286,9 @@ def _sums(
     if draws is None:
         return whole, None
     cell, n_cells = _cells(n, path.last)
-    drawn = [np.cumsum(draws.sums(cell, n_cells, v, row), axis=1) for v in vectors]
+    drawn = [np.cumsum(draws.resampled(cell, n_cells, v, row), axis=1) for v in vectors]
     zero = np.zeros(n, dtype=np.intp)
-    totals = np.stack([draws.sums(zero, 1, w, rows)[:, 0] for w in weights], axis=1)
+    totals = np.stack([draws.resampled(zero, 1, w, rows)[:, 0] for w in weights], axis=1)
     drawn_arm_weight, drawn_weight = _normalisers(totals, k)
     return whole, _Sums(np.stack(drawn[:k], axis=1), drawn_arm_weight, drawn[k], drawn[k + 1], drawn_weight)
 
@@ -261,39 +309,30 @@ def _normalisers(totals: Floats, k: int) -> tuple[Floats, Floats]:
         return received * everybody[..., None] / offered, everybody
 
 
-def _measure(
-    trial: Trial,
-    sums: tuple[_Sums, _Sums | None],
-    costs: Floats,
-    expected: Floats | None,
-    draws: Draws | None,
-    alpha: float,
-) -> BudgetCurve:
-    whole, part = sums
-    spend, gain = whole.curve()
+def _measure(trial: Trial, spending: Spending, draws: Draws | None, alpha: float) -> BudgetCurve:
+    spend, costs, expected = spending.spend, spending.costs, spending.expected
     grid = np.linspace(spend[0], spend[-1], POINTS) if spend[-1] > spend[0] else spend[:1]
-    value = 1000 * np.interp(grid, spend, gain)
+    value, drawn = spending.at(grid), spending.resampled_at(grid)
     random = 1000 * _untargeted(grid, trial, costs, expected)
-    width = grid[-1] - grid[0]
-    advantage = _mean_over(grid, value - random, width)
-    se = low = high = area_se = None
-    if part is not None and draws is not None:
-        drawn_spend, drawn_gain = part.curve()
-        drawn = 1000 * np.stack([np.interp(grid, s, g) for s, g in zip(drawn_spend, drawn_gain, strict=True)])
-        se = draws.standard_error(drawn)
-        half = critical(alpha, len(draws.chosen))
-        low, high = value - half * se, value + half * se
-        baseline = _untargeted_draws(grid, trial, costs, expected, draws)
-        area_se = float(draws.standard_error(_mean_over(grid, drawn - 1000 * baseline, width)))
-    count = None if draws is None else len(draws.chosen)
-    number = metric("multi_arm_qini", float(advantage), area_se, n=len(trial), unit=PER_1000, alpha=alpha, draws=count)
+    advantage = float(mean_over(grid, value - random))
+    se = low = high = area_drawn = area_left = None
+    if draws is not None and drawn is not None:
+        over_draws, left = draws.split(drawn)
+        se = draws.standard_error(over_draws)
+        half = se * student.ppf(1 - alpha / 2, draws.degrees_of_freedom(left))
+        low, high = value - half, value + half
+        baseline = 1000 * _untargeted_draws(grid, trial, costs, expected, draws)
+        area_drawn, area_left = draws.split(mean_over(grid, drawn - baseline))
+    number = with_interval(
+        "multi_arm_qini", PER_1000, advantage, area_drawn, area_left, draws, n=len(trial), alpha=alpha
+    )
     return BudgetCurve(grid, value, se, low, high, random, number, len(trial), PER_1000)
 
 
-def _mean_over(grid: Floats, height: Floats, width: float) -> Floats:
-    if width <= 0:
-        return np.asarray(height[..., 0])
-    return area(grid, height) / width
+def mean_over(grid: Floats, height: Floats) -> Floats:
+    """Mean height over the budgets; the last axis is the curve."""
+    width = grid[-1] - grid[0]
+    return np.asarray(height[..., 0]) if width <= 0 else area(grid, height) / width
 
 
 def _mean_effects(trial: Trial, expected: Floats | None) -> tuple[Floats, list[Floats]]:
@@ -328,12 +367,13 @@ def _untargeted_draws(grid: Floats, trial: Trial, costs: Floats, expected: Float
     _, masks = _mean_effects(trial, expected)
     rest = trial.y if expected is None else trial.y - expected[rows, trial.assigned]
     outcome = np.stack(
-        [draws.sums(zero, 1, m * rest, rows)[:, 0] / draws.sums(zero, 1, m, rows)[:, 0] for m in masks], axis=1
+        [draws.resampled(zero, 1, m * rest, rows)[:, 0] / draws.resampled(zero, 1, m, rows)[:, 0] for m in masks],
+        axis=1,
     )
     if expected is not None:
-        weight = draws.sums(zero, 1, trial.weight, rows)
+        weight = draws.resampled(zero, 1, trial.weight, rows)
         outcome = outcome + np.concatenate(
-            [draws.sums(zero, 1, trial.weight * column, rows) / weight for column in expected.T], axis=1
+            [draws.resampled(zero, 1, trial.weight * column, rows) / weight for column in expected.T], axis=1
         )
     mean_cost = np.average(costs, axis=0, weights=trial.weight)
     return np.stack([_line(grid, effect, mean_cost) for effect in outcome[:, 1:] - outcome[:, :1]])

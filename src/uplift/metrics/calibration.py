@@ -15,8 +15,8 @@ import pandas as pd
 from scipy.stats import norm
 
 from uplift.errors import InputError
+from uplift.metrics._functionals import PER_MEMBER
 from uplift.metrics._results import Metric, metric
-from uplift.metrics.ranking import PER_MEMBER
 from uplift.metrics.trial import Comparison, Propensity, compare_with_control, read_trial
 from uplift.results import Rendered
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from uplift.metrics import budget, calibration, classification, probability, ranking, value
+from uplift.metrics import budget, calibration, classification, comparison, probability, ranking, value
 
 Kind = Literal["ranking", "curve", "budget", "calibration", "policy", "classification", "reliability", "comparison"]
 
@@ -52,7 +52,15 @@ _ALL = (
         "effect_calibration", calibration.effect_calibration, "calibration", None, "effect calibration", "增益校准"
     ),
     RegisteredMetric("policy_value", value.policy_value, "policy", "high", "policy value", "策略价值"),
-    RegisteredMetric("compare", ranking.compare, "comparison", "high", "paired comparison", "配对比较"),
+    RegisteredMetric("compare", comparison.compare, "comparison", "high", "paired comparison", "配对比较"),
+    RegisteredMetric(
+        "compare_budgets",
+        comparison.compare_budgets,
+        "comparison",
+        "high",
+        "paired comparison over a budget",
+        "预算配对比较",
+    ),
     RegisteredMetric("roc_auc", classification.roc_auc, "classification", "high", "AUC", "AUC"),
     RegisteredMetric(
         "average_precision", classification.average_precision, "classification", "high", "average precision", "平均精度"

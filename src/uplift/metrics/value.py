@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from uplift.errors import InputError, unknown_name
+from uplift.metrics._functionals import PER_MEMBER
 from uplift.metrics._results import Metric, metric
-from uplift.metrics.ranking import PER_MEMBER
 from uplift.metrics.trial import Propensity, Trial, read_expected, read_trial
 
 Floats = npt.NDArray[np.float64]
