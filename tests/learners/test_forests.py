@@ -225,8 +225,8 @@ def test_importing_causalml_changes_nothing_for_others(tmp_path, monkeypatch, ca
     (tmp_path / "restyling.py").write_text(
         "import logging, matplotlib, warnings\n"
         "matplotlib.rcParams['axes.grid'] = not matplotlib.rcParams['axes.grid']\n"
-        "warnings.simplefilter('always')\n"
         "warnings.warn('deprecated', DeprecationWarning)\n"
+        "warnings.simplefilter('always')\n"
         "logging.getLogger('duecredit').error('Failed to import duecredit')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
