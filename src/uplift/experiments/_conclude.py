@@ -18,6 +18,7 @@ from uplift.experiments._measured import WHOLE, Measured
 from uplift.experiments._metric import roles
 from uplift.experiments._result import Analysis, Effect, Interaction
 from uplift.experiments._text import Text
+from uplift.experiments.actions import recommend, situation
 from uplift.experiments.checks import ALARM, Balance, SampleRatio, sample_ratio
 from uplift.experiments.sequential import Look, look
 from uplift.experiments.verdict import Finding, Names, Verdict, Winner, amount, decide
@@ -54,6 +55,7 @@ class Options:
     early: Sequence[Text] = ()
     names: Names | None = None
     seed: int = 0
+    costs: Mapping[str, float] | None = None
 
     def check(self) -> None:
         """Refuse what makes no sense.
@@ -98,9 +100,16 @@ def conclude(measured: Measured, options: Options) -> Analysis:
     decisive = next((name for name, what in role.items() if what == "primary"), measured.metrics[0].name)
     reason = now[decisive].waiting()
     waiting = [*options.early, *([reason] if reason is not None else [])]
+    findings = _findings(measured, found, options.alpha)
     verdict = _verdict(
-        measured, found, tests, now, options, [*options.invalid, *_unsound(ratio, balanced, lost)], waiting
+        measured, findings, tests, now, options, [*options.invalid, *_unsound(ratio, balanced, lost)], waiting
     )
+    actions = recommend(
+        situation(
+            measured, found, tests, findings, verdict, now,
+            costs=options.costs or {}, names=options.names or {}, alpha=options.alpha,
+        )
+    )  # fmt: skip
     exposed = [] if measured.exposure is None else measured.exposure.rows(
         measured.arms, levels, measured.hidden, request.min_cell
     )  # fmt: skip
@@ -138,6 +147,7 @@ def conclude(measured: Measured, options: Options) -> Analysis:
             "methods": {**METHODS, "effect": METHODS["effect"].format(variance=measured.variance)},
         },
         exposed=tuple(exposed),
+        actions=actions,
     )  # fmt: skip
 
 
@@ -260,25 +270,29 @@ def _unproved(measured: Measured, found: Sequence[Effect]) -> list[Text]:
     return notes
 
 
+def _findings(measured: Measured, found: Sequence[Effect], alpha: float) -> list[Finding]:
+    """Effects on the whole population, as the verdict reads them."""
+    metrics = {metric.name: metric for metric in measured.metrics}
+    role = roles(measured.metrics)
+    return [
+        Finding(
+            effect.arm, metrics[effect.metric], role[effect.metric], effect.effect, effect.low, effect.high,
+            effect.p_adjusted, effect.relative, effect.p_adjusted is not None and effect.p_adjusted < alpha,
+        )
+        for effect in found
+        if effect.segment_column is None
+    ]  # fmt: skip
+
+
 def _verdict(
     measured: Measured,
-    found: Sequence[Effect],
+    findings: Sequence[Finding],
     tests: Sequence[Interaction],
     now: Mapping[str, Look],
     options: Options,
     invalid: Sequence[Text],
     early: Sequence[Text],
 ) -> Verdict:
-    metrics = {metric.name: metric for metric in measured.metrics}
-    role = roles(measured.metrics)
-    findings = [
-        Finding(
-            effect.arm, metrics[effect.metric], role[effect.metric], effect.effect, effect.low, effect.high,
-            effect.p_adjusted, effect.relative, effect.p_adjusted is not None and effect.p_adjusted < options.alpha,
-        )
-        for effect in found
-        if effect.segment_column is None
-    ]  # fmt: skip
     differing = [
         (test.arm, test.metric, test.segment_column)
         for test in tests

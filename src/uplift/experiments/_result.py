@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uplift.experiments.verdict import Verdict
 from uplift.results import Rendered
+
+if TYPE_CHECKING:
+    from uplift.experiments.actions import Action
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Analysis(Rendered):
         What it comes to.
     exposed
         Effects on those who were reached, where exposure is known: one mapping an arm and metric.
+    actions
+        What to do next, in money where there is a metric in money.
     """
 
     design: Mapping[str, Any]
@@ -127,6 +132,7 @@ class Analysis(Rendered):
     notes: tuple[Mapping[str, str], ...]
     provenance: Mapping[str, Any]
     exposed: tuple[Mapping[str, Any], ...] = ()
+    actions: tuple[Action, ...] = ()
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One row an effect."""
@@ -142,6 +148,7 @@ class Analysis(Rendered):
             "interactions": [as_dict(interaction) for interaction in self.interactions],
             "exposed": list(self.exposed),
             "verdict": as_dict(self.verdict),
+            "actions": [as_dict(action) for action in self.actions],
             "families": self.families,
             "notes": list(self.notes),
             "provenance": self.provenance,
@@ -157,6 +164,8 @@ class Analysis(Rendered):
 
     def _repr_html_(self) -> str:
         sentence = f"<p><b>{_escape(self.verdict.zh)}</b><br>{_escape(self.verdict.en)}</p>"
+        for action in self.actions:
+            sentence += f"<p>{_escape(action.zh)}<br>{_escape(action.en)}</p>"
         return sentence + Rendered._repr_html_(self)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from uplift.experiments._inputs import Metric
+from uplift.experiments._metric import SHARES, Metric
 from uplift.experiments._text import Text
 from uplift.results import Rendered
 
@@ -74,13 +74,17 @@ Names = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class _Say:
+class Speaker:
+    """What people call things; the name itself where there is no other."""
+
     names: Names
 
     def zh(self, name: str) -> str:
+        """In Chinese."""
         return str(self.names.get(name, {}).get("zh") or name)
 
     def en(self, name: str) -> str:
+        """In English."""
         return str(self.names.get(name, {}).get("en") or name)
 
     def metric(self, name: str) -> tuple[str, str]:
@@ -88,6 +92,13 @@ class _Say:
         if name not in self.names:
             return f" {name} ", name
         return f"“{self.zh(name)}”", f"“{self.en(name)}”"
+
+    def segment(self, column: str, value: str) -> tuple[str, str]:
+        """A value of a segment column, with the column's name where the value does not speak for itself."""
+        called = self.names.get(column, {}).get("values", {}).get(value)
+        if called:
+            return str(called.get("zh") or value), str(called.get("en") or value)
+        return f"{self.zh(column)} = {value}", f"{self.en(column)} = {value}"
 
 
 def decide(
@@ -119,7 +130,7 @@ def decide(
         What people call an arm, a metric or a segment column: name → ``{"zh": …, "en": …}``; the name itself where
         there is none.
     """
-    say = _Say(names or {})
+    say = Speaker(names or {})
     if invalid:
         return Verdict(
             "invalid",
@@ -169,7 +180,7 @@ def _effective(
     level: str,
     winner: Winner | None,
     differing: Sequence[tuple[str, str, str]],
-    say: _Say,
+    say: Speaker,
 ) -> Verdict:
     first = better[0].metric
     leading = sorted(better, key=lambda f: -abs(f.effect if f.effect is not None else 0.0))
@@ -202,7 +213,7 @@ def _effective(
     return Verdict("effective", f"有效：{zh}", f"Effective: {en}")
 
 
-def _sentences(findings: Sequence[Finding], control: str, level: str, say: _Say) -> tuple[str, str]:
+def _sentences(findings: Sequence[Finding], control: str, level: str, say: Speaker) -> tuple[str, str]:
     zh, en = [], []
     for f in findings:
         if f.effect is None or f.low is None or f.high is None:
@@ -235,9 +246,17 @@ class Amount:
     en: str
 
 
-def amount(value: float, metric: Metric) -> Amount:
-    """An effect as people read it: rates in percentage points, money in units, the rest as it is."""
-    if metric.kind == "rate":
+def amount(value: float, metric: Metric, *, total: bool = False) -> Amount:
+    """An effect as people read it: rates in percentage points, money in units, the rest as it is.
+
+    ``total``: a sum over members rather than a difference of means; to the whole, and for a rate a number of members.
+    """
+    if total:
+        number = f"{value:+,.0f}"
+        zh, en = (metric.currency or "",) * 2 if metric.unit == "money" else ("", "")
+        zh, en = ("人", "members") if metric.kind in SHARES else (zh, en)
+        return Amount(number, f"{number} {zh}".strip(), f"{number} {en}".strip())
+    if metric.kind in SHARES:
         number = _signed(100 * value)
         return Amount(number, f"{number} 个百分点", f"{number} points")
     number = _signed(value)
@@ -251,6 +270,11 @@ def _signed(value: float) -> str:
     size = abs(value)
     digits = 2 if size >= 0.995 or value == 0 else 3 if size >= 0.0995 else 4
     return f"{value:+,.{digits}f}"
+
+
+def percent_text(share: float) -> str:
+    """A probability as people read it, never as certainty."""
+    return ">99.9%" if share > 0.999 else "<0.1%" if share < 0.001 else f"{100 * share:.1f}%"
 
 
 def p_text(p: float) -> str:

@@ -1,0 +1,141 @@
+"""Promised gains against true ones: no winner's curse, honest probabilities, no switch without cause."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from uplift.experiments import ArmMeans, Metric, analyze, look
+from uplift.experiments.actions import SegmentCut, Situation, recommend
+
+LONG = 2000
+SPEND = Metric("spend", "mean", unit="money", currency="CNY")
+
+
+def lengths(quick, long=LONG):
+    return pytest.mark.parametrize("repeats", [quick, pytest.param(long, marks=pytest.mark.proof)])
+
+
+def means(value, se):
+    value = np.asarray(value, dtype=float)
+    return ArmMeans(value, np.diag(np.broadcast_to(se, value.shape) ** 2.0), np.full(len(value), 1e6), np.empty(0))
+
+
+def situation(cells, status, arms, **more):
+    return Situation(
+        arms, SPEND, lambda column, value: cells[column, value], SimpleNamespace(status=status), more.pop("better", ()),
+        (), 1000, look(1000, None), **more,
+    )  # fmt: skip
+
+
+@lengths(300)
+def test_the_best_of_six_arms_gives_what_is_promised(repeats, proof):
+    """The best looking arm is promoted in every world; its true effect against the promise."""
+    rng = np.random.default_rng(1)
+    arms = ("control", *"abcdef")
+    promise, naive, covered, said, right = [], [], [], [], []
+    for tau in (0.5, 1.0, 2.0):
+        excess, unshrunk = [], []
+        for _ in range(repeats):
+            truth = np.append(0.0, 0.5 + tau * rng.normal(size=6))
+            seen = truth + np.append(0.3, np.ones(6)) * rng.normal(size=7)
+            cells = {(None, None): means(seen, np.append(0.3, np.ones(6)))}
+            action = recommend(situation(cells, "effective", arms, better=arms[1:]))[0]
+            place = arms.index(action.arm if action.kind == "roll_out" else action.instead_of)
+            true = truth[place] if action.kind == "roll_out" else -truth[place]
+            excess.append(action.gain - true)
+            unshrunk.append(seen[1:].max() - seen[0] - truth[1 + seen[1:].argmax()])
+            covered.append(action.gain_low <= true <= action.gain_high)
+            said.append(action.probability)
+            right.append(true > 0)
+        promise.append(np.mean(excess))
+        naive.append(np.mean(unshrunk))
+    slack = 0.0 if repeats == LONG else 0.1
+    setting = (
+        f"excess of the promise for the best of 6 arms, in standard errors, worst of 3 spreads, {repeats:,} repeats"
+    )
+    assert proof(
+        "experiments/actions", setting, method="expected gain under the shrinkage prior", target="± .2 on average",
+        figure=", ".join(f"{x:+.2f}" for x in promise), holds=abs(np.mean(promise)) <= 0.2 + slack,
+    )  # fmt: skip
+    assert proof(
+        "experiments/actions", setting, method="the winning estimate", target="± .2 on average",
+        figure=", ".join(f"{x:+.2f}" for x in naive), holds=np.mean(naive) > 0.5, planted=True,
+    )  # fmt: skip
+    assert proof(
+        "experiments/actions", f"95 % interval of the promised gain, {repeats:,} repeats a spread",
+        method="robust empirical Bayes", target="≥ 93.5 %", figure=f"{100 * np.mean(covered):.1f} %",
+        holds=np.mean(covered) >= 0.935 - slack / 5,
+    )  # fmt: skip
+    gap = np.mean(said) - np.mean(right)
+    assert proof(
+        "experiments/actions", f"probability that it is better, {repeats:,} repeats a spread",
+        method="posterior under the shrinkage prior", target="true as often as said, ± 4 points",
+        figure=f"said {100 * np.mean(said):.1f} %, true {100 * np.mean(right):.1f} %",
+        holds=abs(gap) <= 0.04 + slack / 5,
+    )  # fmt: skip
+
+
+@lengths(300)
+def test_what_a_switch_promises_it_gives(repeats, proof):
+    """Six segments, two arms whose difference varies by segment: promised and true gain of all switches made."""
+    rng = np.random.default_rng(2)
+    arms = ("control", "a", "b")
+    cut = SegmentCut("s", tuple("123456"), (100,) * 6, True)
+    promised, true, said, naive = [], [], [], []
+    for _ in range(repeats):
+        truth = np.column_stack([np.zeros(6), 2 + rng.normal(size=6), 2 + 2 * rng.normal(size=6)])
+        seen = truth + rng.normal(size=truth.shape)
+        cells = {(0, v): means(seen[v], 1.0) for v in range(6)}
+        cells[None, None] = means([0.0, 5.0, 2.0], 0.3)  # arm a is the one for everybody
+        for action in recommend(situation(cells, "effective", arms, better=("a",), cuts=(cut,))):
+            if action.kind == "switch":
+                place, v = arms.index(action.arm), "123456".index(action.segment)
+                promised.append(action.gain)
+                true.append(truth[v, place] - truth[v, 1])
+                said.append(action.probability)
+                naive.append(seen[v, place] - seen[v, 1])
+    error = np.std(np.array(promised) - true) / math.sqrt(len(true))
+    setting = f"gain of a switch promised and true, 6 segments, {repeats:,} repeats"
+    assert proof(
+        "experiments/actions", setting, method="shrunk contrast", target="promise within 15 % of the truth",
+        figure=f"{np.mean(promised):.2f} promised, {np.mean(true):.2f} true",
+        holds=abs(np.mean(promised) - np.mean(true)) <= 0.15 * np.mean(true) + 2 * error,
+    )  # fmt: skip
+    assert proof(
+        "experiments/actions", setting, method="unshrunk contrast", target="promise within 15 % of the truth",
+        figure=f"{np.mean(naive):.2f} promised, {np.mean(true):.2f} true",
+        holds=np.mean(naive) > 1.15 * np.mean(true), planted=True,
+    )  # fmt: skip
+    assert np.mean(np.array(true) > 0) >= 0.95 - 3 * math.sqrt(0.05 / len(true)) - 0.02
+
+
+@lengths(40, long=400)
+def test_without_different_responses_no_segment_is_switched(repeats, proof):
+    rng = np.random.default_rng(3)
+    switched, tempted = 0, 0
+    for _ in range(repeats):
+        n = 3000
+        table = pd.DataFrame({"arm": rng.choice(["none", "a", "b"], n), "s": rng.choice(list("123456"), n)})
+        table["spend"] = rng.gamma(2, 10, n) + np.where(table["arm"] == "none", 0.0, 3.0)
+        result = analyze(
+            table, arm="arm", control="none", metrics=["spend"], segments=["s"], metric_specs={"spend": SPEND}
+        )
+        switched += any(action.kind == "switch" for action in result.actions)
+        effect = {(e.arm, e.segment): e.effect for e in result.effects if e.segment is not None}
+        best = result.actions[0].arm
+        tempted += any(effect[arm, s] > effect[best, s] + 1 for arm, s in effect if best in ("a", "b"))
+    setting = f"a switch is recommended where all segments respond alike, {repeats:,} repeats"
+    allowed = 0.05 + (3 * math.sqrt(0.05 * 0.95 / repeats) if repeats < LONG else 0.0)
+    assert proof(
+        "experiments/actions", setting, method="interaction test, then the posterior", target="≤ 5 % (± 3 at 400)",
+        figure=f"{100 * switched / repeats:.1f} %", holds=switched / repeats <= allowed,
+    )  # fmt: skip
+    assert proof(
+        "experiments/actions", setting, method="the arm that looks better there", target="≤ 5 %",
+        figure=f"{100 * tempted / repeats:.0f} %", holds=tempted / repeats > 0.3, planted=True,
+    )  # fmt: skip
