@@ -77,8 +77,8 @@ def test_outcome_models_that_saw_the_row(proof):
     covered = np.mean([(low <= truth) & (truth <= high) for low, high in ends], axis=0)
     assert proof(
         "learners/intervals", "the effect, linear in a feature, from outcome models that saw the row",
-        method="pseudo-outcomes in sample", target="below 80 %", figure=shown(covered), holds=(covered < 0.8).all(),
-        planted=True,
+        method="pseudo-outcomes in sample", target="below 80 % on average", figure=shown(covered),
+        holds=covered.mean() < 0.8, planted=True,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.base import clone
 
 from uplift.errors import InputError
@@ -157,7 +158,9 @@ def aipw_scores(
     """
     trial = read_trial(y, treatment, propensity, control=control, sample_weight=sample_weight)
     ids = _folds(trial, folds, fold, groups, random_state)
-    training, _ = training_of(X, trial, ids, propensity is None, random_state=random_state, n_jobs=n_jobs)
+    training, _ = training_of(
+        X, trial, ids, propensity is None, random_state=random_state, n_jobs=n_jobs, groups=groups
+    )
     expected = expectations(training, outcome_fitter(training, outcome_model))
     clusters = None if groups is None else np.asarray(groups)
     return score_rows(replace(trial, propensity=training.propensity), expected, ids, clusters)
@@ -172,6 +175,7 @@ def training_of(
     random_state: int | None,
     n_jobs: int,
     halves: Ints | None = None,
+    groups: npt.ArrayLike | None = None,
 ) -> tuple[Training, FrameEncoder]:
     """What outcome models, and learners, are fitted on.
 
@@ -181,6 +185,8 @@ def training_of(
         Estimate the propensities, cross-fitted, instead of taking the trial's.
     fold, halves
         As in :class:`~uplift.learners.Training`.
+    groups
+        Rows with the same value belong together, ``(n,)``.
 
     Raises
     ------
@@ -209,6 +215,7 @@ def training_of(
         seed=0 if random_state is None else int(random_state) % (2**31 - 1),
         threads=n_jobs,
         halves=halves,
+        groups=None if groups is None else np.asarray(pd.factorize(np.asarray(groups))[0], dtype=np.intp),
     )
     return training, encoder
 

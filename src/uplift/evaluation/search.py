@@ -205,7 +205,7 @@ class UpliftSearchCV(BaseEstimator):
         other = None if seed is None else seed + 1  # halves must cut through folds
         halves = fold_ids(len(trial), 2, groups=groups, stratify=trial.assigned, random_state=other)
         training, encoder = training_of(
-            X, trial, fold, propensity is None, random_state=self.random_state, n_jobs=1, halves=halves
+            X, trial, fold, propensity is None, random_state=self.random_state, n_jobs=1, halves=halves, groups=groups
         )
         trial = replace(trial, propensity=training.propensity)
         learners = self._candidates(trial.control)

@@ -138,6 +138,8 @@ class Training:
         Rows that may be fitted on, ``(n,)``; None: all. See :meth:`restricted`.
     halves
         A second assignment to two folds, ``(n,)``, which no group straddles either: for rows that are all of one fold.
+    groups
+        Number of each row's group, ``(n,)``; None: every row is its own.
     """
 
     matrix: Matrix
@@ -152,6 +154,7 @@ class Training:
     threads: int
     within: Mask | None = None
     halves: Ints | None = None
+    groups: Ints | None = None
     cache: Cache = field(default_factory=Cache, repr=False)
 
     def restricted(self, within: Mask) -> Self:

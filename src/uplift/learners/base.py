@@ -299,6 +299,7 @@ def prepare(
         folds=folds,
         seed=seed,
         threads=threads,
+        groups=group,
     )
 
 

@@ -111,7 +111,7 @@ class ForestLearner(BaseUpliftLearner):
         design = TreeDesign.learn(training.matrix[pair.rows], training.categorical)
         sample = _Sample(
             columns=design.transform(training.matrix[pair.rows]),
-            w=pair.w,
+            w=pair.w.astype(np.intp),
             y=self._target(training, pair),
             weight=pair.balanced,
             units=_units(training, pair),
@@ -371,21 +371,19 @@ class _Sample:
 
 def _units(training: Training, pair: Pair) -> Ints:
     """What must not be torn apart, numbered from 0, ``(m,)``: groups if there are any, else rows."""
-    groups: Ints | None = getattr(training, "groups", None)
-    if groups is None:
+    if training.groups is None:
         return np.arange(len(pair.rows))
-    return np.asarray(np.unique(groups[pair.rows], return_inverse=True)[1], dtype=np.intp)
+    return np.asarray(np.unique(training.groups[pair.rows], return_inverse=True)[1], dtype=np.intp)
 
 
 def _expected(training: Training, pair: Pair) -> Floats:
     """Mean outcome of the pair's rows whatever they received, by ridge regressions of the other folds, ``(m,)``."""
-    matrix, folds = training.matrix[pair.rows], training.folds[pair.rows]
+    matrix, folds = training.matrix[pair.rows], training.crossfit_ids[pair.rows]
     weight = pair.representative / pair.representative.mean()
     regressors = LinearDesign.learn(matrix, training.categorical).transform(matrix)
     result = np.empty(len(pair.y))
     for fold in np.unique(folds):
         held = folds == fold
-        train = ~held if not held.all() else held
-        coefficients, intercept = fit_ridge(regressors[train], pair.y[train], weight[train])
+        coefficients, intercept = fit_ridge(regressors[~held], pair.y[~held], weight[~held])
         result[held] = regressors[held] @ coefficients + intercept
     return result

@@ -140,8 +140,9 @@ class LinearDRLearner(BoostedLearner):
         design = _without_reference(LinearDesign.learn(matrix, training.categorical), self._allowed)
         regressors = design.transform(matrix)
         kept = independent(regressors)
-        groups: Ints | None = getattr(training, "groups", None)
-        clusters = None if groups is None else np.unique(groups[pair.rows], return_inverse=True)[1]
+        clusters = None
+        if training.groups is not None:
+            clusters = np.unique(training.groups[pair.rows], return_inverse=True)[1]
         fitted = project(regressors[:, kept], target, pair.representative, clusters)
         *coefficients, intercept = (float(c) for c in fitted.coefficients)
         scorer = ProjectionScorer(
