@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,41 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from uplift.config import ExperimentSpec
 from uplift.errors import DesignError, did_you_mean
-from uplift.experiments._encoding import encode
+from uplift.experiments._encoding import encode, is_number
+from uplift.experiments._hashing import hash_uniform
 from uplift.experiments._inputs import segment_column
 from uplift.experiments.checks import Balance, SampleRatio, balance, sample_ratio
+from uplift.experiments.layers import in_slice
 from uplift.results import Rendered
 
 COLUMNS = ("experiment_id", "member_id", "arm", "propensity", "assigned_at")
-
-
-def hash_uniform(ids: Iterable[Any], salt: str) -> NDArray[np.float64]:
-    """A number in [0, 1) for every id, the same on every machine and in every order.
-
-    Parameters
-    ----------
-    ids
-        Member ids.
-    salt
-        Different salts give independent numbers.
-
-    Returns
-    -------
-    ndarray of shape (n_ids,)
-        Uniform: the first 53 bits of BLAKE2b keyed by the salt.
-
-    Examples
-    --------
-    >>> hash_uniform(["m1", "m2"], "spring").round(3).tolist() == hash_uniform(["m1", "m2"], "spring").round(3).tolist()
-    True
-    """
-    keyed = hashlib.blake2b(salt.encode("utf-8"), digest_size=32).digest()
-
-    def one(value: Any) -> int:
-        digest = hashlib.blake2b(str(value).encode("utf-8"), key=keyed, digest_size=8).digest()
-        return int.from_bytes(digest, "big") >> 11
-
-    return np.fromiter((one(value) for value in ids), dtype=np.float64) * 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -63,12 +35,21 @@ class Assignment(Rendered):
         Checks before anything is sent.
     excluded
         Members left out (global holdout).
+    elsewhere
+        Members outside the experiment's slice of its layer.
+    without_cluster
+        Members who belong to no cluster, where clusters are assigned.
+    clusters
+        Clusters assigned; None when members were.
     """
 
     table: pd.DataFrame
     sample_ratio: SampleRatio
     balance: Balance
     excluded: int
+    elsewhere: int = 0
+    without_cluster: int = 0
+    clusters: int | None = None
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One row an arm: members and designed share."""
@@ -96,10 +77,13 @@ def assign(
     ordered by their hash within each stratum and arms are dealt out systematically from a hashed starting point: arm
     sizes in every stratum are within one of their share, and every member's chance is exactly the share.
 
+    With ``spec.cluster`` whole clusters (stores) are dealt out in the same way, a cluster's stratum being that of its
+    average or most frequent member. With ``spec.layer`` only members, or clusters, of the experiment's slice take part.
+
     Parameters
     ----------
     members
-        One row a member: ``member_id``, the columns of ``spec.stratify``, and covariates.
+        One row a member: ``member_id``, the columns of ``spec.stratify`` and ``spec.cluster``, and covariates.
     spec
         The experiment.
     assigned_at
@@ -118,7 +102,7 @@ def assign(
     Raises
     ------
     DesignError
-        If a column is missing, a member is empty or comes twice, or nobody is left.
+        If a column is missing, a member is empty or comes twice, nobody is left, or clusters are too few for the arms.
 
     Examples
     --------
@@ -134,14 +118,27 @@ def assign(
     (True, 1000)
     """
     checked = tuple(dict.fromkeys((*spec.stratify, *spec.covariates))) if covariates is None else tuple(covariates)
-    _check(members, (*spec.stratify, *checked))
+    _check(members, (*spec.stratify, *checked, *([spec.cluster] if spec.cluster else [])))
     out = np.zeros(len(members), dtype=bool) if excluded is None else np.asarray(excluded, dtype=bool)
-    chosen = members.loc[~out].reset_index(drop=True)
+    homeless = np.zeros(len(members), dtype=bool)
+    if spec.cluster is not None:
+        homeless = ~out & members[spec.cluster].isna().to_numpy()
+    units = members["member_id"] if spec.cluster is None else members[spec.cluster]
+    apart = ~out & ~homeless & ~in_slice(units, spec)
+    chosen = members.loc[~(out | homeless | apart)].reset_index(drop=True)
     if not len(chosen):
-        raise DesignError("no member is left to assign → check the population and the holdout's share")
+        raise DesignError(
+            "no member is left to assign → check the population, the layer's slice and the holdout's share"
+        )
     shares = np.array(list(spec.shares.values()))
     salt = f"{spec.salt}\0{spec.id}\0{spec.version}"
-    place = _places(chosen, spec.stratify, salt)
+    cluster = None if spec.cluster is None else pd.factorize(chosen[spec.cluster].astype(str), sort=True)[0]
+    if cluster is None:
+        place = _places(chosen, chosen["member_id"], spec.stratify, salt, deal=bool(spec.stratify))
+    else:
+        stores = _clusters(chosen, str(spec.cluster), spec.stratify)
+        _enough(len(stores), spec)
+        place = _places(stores, stores.index.to_series(), spec.stratify, salt, deal=True)[cluster]
     arm = np.minimum(np.searchsorted(np.cumsum(shares), place, side="right"), _last(shares))
     names = list(spec.shares)
     table = pd.DataFrame(
@@ -155,13 +152,49 @@ def assign(
     )
     order = [names.index(spec.control), *(i for i, name in enumerate(names) if name != spec.control)]
     codes = np.argsort(np.array(order))[arm]
-    counts = np.bincount(arm, minlength=len(names))
+    counted = arm if cluster is None else arm[np.unique(cluster, return_index=True)[1]]
+    counts = np.bincount(counted, minlength=len(names))
     return Assignment(
         table,
-        sample_ratio({names[i]: int(counts[i]) for i in order}, spec.shares),
-        balance(encode(chosen, checked, min_cell), codes, tuple(names[i] for i in order), min_cell=min_cell),
+        sample_ratio(
+            {names[i]: int(counts[i]) for i in order}, spec.shares, unit="member" if cluster is None else "cluster"
+        ),
+        balance(
+            encode(chosen, checked, min_cell), codes, tuple(names[i] for i in order),
+            clusters=cluster, min_cell=min_cell,
+        ),
         int(out.sum()),
-    )
+        int(apart.sum()),
+        int(homeless.sum()),
+        None if cluster is None else len(counted),
+    )  # fmt: skip
+
+
+def _clusters(members: pd.DataFrame, cluster: str, strata: Sequence[str]) -> pd.DataFrame:
+    """One row a cluster in the order of its name: the mean of a number, the most frequent of other values."""
+    groups = members.groupby(members[cluster].astype(str), sort=True)
+    columns = {}
+    for name in strata:
+        if is_number(members[name]):
+            columns[name] = groups[name].mean()
+        else:
+            columns[name] = groups[name].agg(lambda values: _most_frequent(values))
+    return pd.DataFrame(columns, index=pd.Index(sorted(groups.groups), name=cluster))
+
+
+def _most_frequent(values: pd.Series) -> Any:
+    counted = values.value_counts()
+    return None if counted.empty else sorted(counted.index[counted == counted.max()].astype(str))[0]
+
+
+def _enough(clusters: int, spec: ExperimentSpec) -> None:
+    least = min(share for share in spec.shares.values() if share > 0)
+    if clusters * least < 2:
+        raise DesignError(
+            f"{clusters:,} values of {spec.cluster!r} cannot be shared out: the smallest arm (share {least:.3g}) would "
+            f"get {clusters * least:.2g} of them, and an arm needs at least 2 → larger shares, fewer arms, or assign "
+            "members instead"
+        )
 
 
 def _check(members: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -180,13 +213,15 @@ def _check(members: pd.DataFrame, columns: Sequence[str]) -> None:
         raise DesignError("\n".join(problems))
 
 
-def _places(members: pd.DataFrame, strata: Sequence[str], salt: str) -> NDArray[np.float64]:
-    """A uniform place in [0, 1) for every member: the hash, or the hash's rank within the stratum."""
-    place = hash_uniform(members["member_id"], salt)
-    if not strata:
+def _places(
+    frame: pd.DataFrame, units: pd.Series, strata: Sequence[str], salt: str, *, deal: bool
+) -> NDArray[np.float64]:
+    """A uniform place in [0, 1) for every unit: its hash, or (``deal``) the hash's rank within its stratum."""
+    place = hash_uniform(units, salt)
+    if not deal:
         return place
-    stratum = _strata(members, strata)
-    groups = pd.Series(place).groupby(stratum.to_numpy(), sort=True)
+    stratum = _strata(frame, strata)
+    groups = pd.Series(place, index=frame.index).groupby(stratum.to_numpy(), sort=True)
     rank = groups.rank(method="first").to_numpy() - 1
     size = groups.transform("size").to_numpy()
     keys = sorted(set(stratum))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from uplift.config import ExperimentSpec, Workspace, parse_share, read_spec
 from uplift.data import Engine
 from uplift.errors import ConfigError, did_you_mean
+from uplift.experiments.versions import Version
 from uplift.features import spine_of_members
 from uplift.segments import audience
 
@@ -80,6 +82,32 @@ def experiment_spec(workspace: Workspace, experiment_id: str) -> ExperimentSpec:
 def assigned_file(workspace: Workspace, spec: ExperimentSpec) -> Path:
     """Where ``uplift experiment assign`` writes this version's assignments."""
     return workspace.experiments / "assigned" / f"{spec.id}-v{spec.version}.parquet"
+
+
+def versions_file(workspace: Workspace, experiment_id: str) -> Path:
+    """The record of every version that has assigned members, beside their assignments."""
+    return workspace.experiments / "assigned" / f"{experiment_id}.json"
+
+
+def known_versions(workspace: Workspace, experiment_id: str) -> list[Version]:
+    """Versions that have assigned members, rising; empty when none has.
+
+    Raises
+    ------
+    ConfigError
+        If the record cannot be read.
+    """
+    path = versions_file(workspace, experiment_id)
+    if not path.is_file():
+        return []
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["versions"]
+        found = [
+            Version(row["version"], row["assigned_at"], row["members"], row["file"], row["design"]) for row in rows
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: not a record of versions ({error}) → restore it") from None
+    return sorted(found, key=lambda version: version.version)
 
 
 def population(engine: Engine, spec: ExperimentSpec, moment: datetime) -> pa.Table:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from uplift.config import Workspace
-from uplift.data import TABLES, Engine, as_arrow, fingerprint, write_parquet_atomic
+from uplift.config import ExperimentSpec, Workspace
+from uplift.data import TABLES, Engine, as_arrow, fingerprint, write_json_atomic, write_parquet_atomic
 from uplift.errors import ConfigError, DesignError, GateError
 from uplift.experiments import Assignment, assign
+from uplift.experiments.layers import layer_conflicts
+from uplift.experiments.versions import Version, plain, refuse_silent_change
 from uplift.features import parse_as_of, to_frame
-from uplift.pipelines._experiments import Progress, assigned_file, experiment_spec, population, silent
+from uplift.pipelines._experiments import (
+    Progress,
+    assigned_file,
+    experiment_spec,
+    known_versions,
+    population,
+    silent,
+    versions_file,
+)  # fmt: skip
 from uplift.policy import holdout
 from uplift.results import Rendered
 from uplift.segments import build_columns
@@ -37,6 +49,8 @@ class Assigned(Rendered):
         When features are taken as of and outcomes start.
     unchanged
         True when the file was there already, with the same rows.
+    kept
+        Members of the population whom an earlier version has assigned; they keep their arm.
     """
 
     id: str
@@ -45,6 +59,7 @@ class Assigned(Rendered):
     assignment: Assignment
     assigned_at: datetime
     unchanged: bool
+    kept: int = 0
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One row an arm."""
@@ -59,6 +74,10 @@ class Assigned(Rendered):
             "assigned_at": self.assigned_at.isoformat(),
             "unchanged": self.unchanged,
             "excluded_by_holdout": self.assignment.excluded,
+            "outside_layer_slice": self.assignment.elsewhere,
+            "without_cluster": self.assignment.without_cluster,
+            "clusters": self.assignment.clusters,
+            "assigned_by_earlier_versions": self.kept,
             "arms": self.to_dicts(),
             "srm": self.assignment.sample_ratio.to_dict(),
             "balance": {"p_value": self.assignment.balance.p_value, "passed": self.assignment.balance.passed},
@@ -68,7 +87,15 @@ class Assigned(Rendered):
         """For a person at the prompt."""
         ratio, alike = self.assignment.sample_ratio, self.assignment.balance
         lines = [f"{row['arm']:<24}{row['members']:>12,}{row['share']:>9.2%}" for row in self.to_dicts()]
-        lines += ["", f"held out, not in any experiment: {self.assignment.excluded:,}"]
+        left_out = (
+            ("held out, not in any experiment", self.assignment.excluded),
+            ("outside this experiment's slice of its layer", self.assignment.elsewhere),
+            ("without a cluster", self.assignment.without_cluster),
+            ("assigned by an earlier version, whose arm they keep", self.kept),
+        )
+        lines += ["", *(f"{what}: {n:,}" for i, (what, n) in enumerate(left_out) if n or i == 0)]
+        if self.assignment.clusters is not None:
+            lines.insert(0, f"clusters assigned as a whole: {self.assignment.clusters:,} (counts are clusters)")
         lines.append(f"sample ratio passed (p = {ratio.p_value:.3g})")
         if alike.p_value is not None and alike.worst is not None:
             lines.append(
@@ -98,20 +125,34 @@ def assign_members(
     Raises
     ------
     InputError
-        If the definition or the data do not allow it, or this version has been assigned otherwise before.
+        If the definition or the data do not allow it, this version has been assigned otherwise before, or another
+        experiment of its layer is in the way.
     GateError
         If the sample ratio or the balance fails: nothing is written.
     """
     spec = experiment_spec(workspace, experiment_id)
     if as_of is None and spec.starts_at is None:
         raise ConfigError(f"experiment {spec.id!r} has no starts_at → give one in its definition, or --as-of DATE")
+    known = known_versions(workspace, spec.id)
+    refuse_silent_change(spec, known)
+    conflicts = layer_conflicts(spec, _others(workspace, spec))
+    if conflicts:
+        raise DesignError(f"experiment {spec.id!r}: " + "; ".join(conflicts))
     with Engine.open(workspace) as engine:
         moment = parse_as_of(as_of if as_of is not None else spec.starts_at or "", engine.timezone)
         members = population(engine, spec, moment)
         progress(f"{members.num_rows:,} members in the population as of {moment:%Y-%m-%d %H:%M} UTC")
-        columns = list(dict.fromkeys((*spec.stratify, *spec.covariates)))
+        columns = list(dict.fromkeys((*spec.stratify, *spec.covariates, *([spec.cluster] if spec.cluster else []))))
         frame = to_frame(build_columns(engine, members, columns), columns)
     frame.insert(0, "member_id", members["member_id"].to_pandas())
+    before = _assigned_before(workspace, spec, known, frame)
+    kept = frame["member_id"].isin(before)
+    if kept.all() and len(kept):
+        raise DesignError(
+            f"all {len(kept):,} members of the population were assigned by earlier versions of {spec.id!r}, whose arms "
+            "they keep → a new population, or another experiment"
+        )
+    frame = frame[~kept].reset_index(drop=True)
     out = holdout(frame["member_id"], workspace.config.holdout)
     assignment = assign(frame, spec, assigned_at=moment, excluded=out, min_cell=workspace.config.min_cell)
     _gate(assignment)
@@ -125,7 +166,44 @@ def assign_members(
         )
     if not unchanged:
         write_parquet_atomic(path, table)
-    return Assigned(spec.id, spec.version, path, assignment, moment, unchanged)
+    if not any(version.version == spec.version for version in known):
+        this = Version(spec.version, moment.isoformat(), table.num_rows, path.name, plain(spec))
+        record = {"id": spec.id, "versions": [version.to_dict() for version in (*known, this)]}
+        write_json_atomic(versions_file(workspace, spec.id), record)
+    return Assigned(spec.id, spec.version, path, assignment, moment, unchanged, int(kept.sum()))
+
+
+def _others(workspace: Workspace, spec: ExperimentSpec) -> list[ExperimentSpec]:
+    if spec.layer is None:
+        return []
+    names = sorted(path.stem for path in workspace.experiments.glob("*.yaml"))
+    return [experiment_spec(workspace, name) for name in names if name != spec.id]
+
+
+def _assigned_before(
+    workspace: Workspace, spec: ExperimentSpec, known: Sequence[Version], frame: pd.DataFrame
+) -> set[str]:
+    """Members whom earlier versions have assigned; refuses to split a cluster that has an arm already."""
+    earlier = [version for version in known if version.version < spec.version]
+    files = [workspace.experiments / "assigned" / version.file for version in earlier]
+    absent = [path.name for path in files if not path.is_file()]
+    if absent:
+        raise ConfigError(
+            f"the assignments of earlier versions of {spec.id!r} are missing ({', '.join(absent)}) → restore them, "
+            "else members would be assigned twice"
+        )
+    members: set[str] = set()
+    for path in files:
+        members.update(pq.read_table(path, columns=["member_id"])["member_id"].to_pylist())
+    if members and spec.cluster is not None:
+        taken = set(frame.loc[frame["member_id"].isin(members), spec.cluster].dropna())
+        split = taken & set(frame.loc[~frame["member_id"].isin(members), spec.cluster].dropna())
+        if split:
+            raise DesignError(
+                f"{len(split):,} values of {spec.cluster!r} have members of an earlier version and new ones → whole "
+                "clusters are assigned, so a new version needs new clusters: leave the old ones out by `population`"
+            )
+    return members
 
 
 def _schema() -> pa.Schema:
