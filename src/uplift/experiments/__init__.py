@@ -1,11 +1,14 @@
 """Experiments: design, assignment, and an analysis whose every number says how sure it is."""
 
 from uplift.experiments._encoding import Encoded, encode
-from uplift.experiments._inputs import Metric, Missing, roles
+from uplift.experiments._hashing import hash_uniform
+from uplift.experiments._metric import Metric, roles
+from uplift.experiments._outcomes import Missing
 from uplift.experiments._result import Analysis, Effect, Interaction
 from uplift.experiments._text import Text
-from uplift.experiments.analysis import analyze
-from uplift.experiments.assignment import Assignment, assign, hash_uniform
+from uplift.experiments.actions import Action
+from uplift.experiments.analysis import analyze, analyze_table
+from uplift.experiments.assignment import Assignment, assign
 from uplift.experiments.checks import (
     Balance,
     SampleRatio,
@@ -17,14 +20,20 @@ from uplift.experiments.checks import (
     sample_ratio_evidence,
 )
 from uplift.experiments.estimators import ArmMeans, ArmRegression, Difference, Ratio, difference, fieller
-from uplift.experiments.multiplicity import benjamini_hochberg, holm
+from uplift.experiments.exposure import EffectOnExposed, effect_on_exposed
+from uplift.experiments.layers import in_slice, layer_conflicts
+from uplift.experiments.moments import Moments
+from uplift.experiments.multiplicity import benjamini_hochberg, dunnett, holm
 from uplift.experiments.power import ArmPower, Power, SimulatedPower, explained_variance, power, simulate_power
 from uplift.experiments.sequential import Look, anytime_half_width, anytime_p_value, look
 from uplift.experiments.shrinkage import Shrunk, robust_critical_value, shrink
 from uplift.experiments.spending import boundary, crossing_probability, spent
+from uplift.experiments.survival import Survival, survival
 from uplift.experiments.verdict import Verdict
+from uplift.experiments.versions import Version, poolable, refuse_silent_change, version_notes
 
 __all__ = [
+    "Action",
     "Analysis",
     "ArmMeans",
     "ArmPower",
@@ -33,11 +42,13 @@ __all__ = [
     "Balance",
     "Difference",
     "Effect",
+    "EffectOnExposed",
     "Encoded",
     "Interaction",
     "Look",
     "Metric",
     "Missing",
+    "Moments",
     "Power",
     "Ratio",
     "SampleRatio",
@@ -45,9 +56,12 @@ __all__ = [
     "SimulatedPower",
     "Stage",
     "StageRatio",
+    "Survival",
     "Text",
     "Verdict",
+    "Version",
     "analyze",
+    "analyze_table",
     "anytime_half_width",
     "anytime_p_value",
     "assign",
@@ -57,13 +71,19 @@ __all__ = [
     "crossing_probability",
     "diagnose_sample_ratio",
     "difference",
+    "dunnett",
+    "effect_on_exposed",
     "encode",
     "explained_variance",
     "fieller",
     "hash_uniform",
     "holm",
+    "in_slice",
+    "layer_conflicts",
     "look",
+    "poolable",
     "power",
+    "refuse_silent_change",
     "robust_critical_value",
     "roles",
     "sample_ratio",
@@ -71,4 +91,6 @@ __all__ = [
     "shrink",
     "simulate_power",
     "spent",
+    "survival",
+    "version_notes",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,13 +68,11 @@ def encode(frame: pd.DataFrame, covariates: Sequence[str], min_level: int) -> En
     for name in covariates:
         values = frame[name]
         if values.isna().all():
-            notes.append(Text(f"协变量 {name} 没有值，未使用", f"covariate {name} is empty and was left out"))
+            notes.append(empty_covariate_note(name))
             continue
         block, levels, left_out = (_number if is_number(values) else _category)(name, values, min_level, notes)
         if not levels:
-            notes.append(
-                Text(f"协变量 {name} 只有一个值，未使用", f"covariate {name} has one value only and was left out")
-            )
+            notes.append(constant_covariate_note(name))
             continue
         if left_out is not None:
             reference[name] = left_out
@@ -97,13 +95,7 @@ def _number(
         columns.append(filled)
         levels.append(None)
     if missing.any():
-        count = int(missing.sum())
-        notes.append(
-            Text(
-                f"协变量 {name}：{count:,} 个缺失值以均值代替，并另加缺失标记",
-                f"covariate {name}: {count:,} missing values stand at the mean, with an indicator",
-            )
-        )
+        notes.append(missing_covariate_note(name, int(missing.sum())))
         columns.append(missing.astype(np.float64))
         levels.append(MISSING)
     return np.column_stack(columns) if columns else np.empty((len(values), 0)), levels, None
@@ -113,9 +105,19 @@ def _category(
     name: str, values: pd.Series, min_level: int, notes: list[Text]
 ) -> tuple[NDArray[np.float64], list[str | None], str | None]:
     text = labels(values)
-    counts = text.value_counts()
-    counts = counts.loc[sorted(counts.index, key=lambda level: (-counts[level], level))]
-    rare = [level for rank, level in enumerate(counts.index) if rank >= MAX_LEVELS or counts[level] < min_level]
+    kept, rare = kept_levels(name, text.value_counts().to_dict(), min_level, notes)
+    text = text.where(~text.isin(rare), OTHER)
+    if len(kept) < 2:
+        return np.empty((len(values), 0)), [], None
+    codes = pd.Categorical(text, categories=kept).codes
+    block = (codes[:, None] == np.arange(1, len(kept))).astype(np.float64)
+    return block, list(kept[1:]), str(kept[0])
+
+
+def kept_levels(name: str, counts: Mapping[str, int], min_level: int, notes: list[Text]) -> tuple[list[str], list[str]]:
+    """Categories with a column of their own, the most frequent (the reference) first, and those pooled into one."""
+    ordered = sorted(counts, key=lambda level: (-counts[level], level))
+    rare = [level for rank, level in enumerate(ordered) if rank >= MAX_LEVELS or counts[level] < min_level]
     if rare:
         notes.append(
             Text(
@@ -123,13 +125,26 @@ def _category(
                 f"covariate {name}: {len(rare)} rare values of {len(counts)} are pooled",
             )
         )
-        text = text.where(~text.isin(rare), OTHER)
-    kept = [level for level in counts.index if level not in set(rare)] + ([OTHER] if rare else [])
-    if len(kept) < 2:
-        return np.empty((len(values), 0)), [], None
-    codes = pd.Categorical(text, categories=kept).codes
-    block = (codes[:, None] == np.arange(1, len(kept))).astype(np.float64)
-    return block, list(kept[1:]), str(kept[0])
+    pooled = set(rare)
+    return [level for level in ordered if level not in pooled] + ([OTHER] if rare else []), rare
+
+
+def missing_covariate_note(name: str, count: int) -> Text:
+    """How a covariate's missing values were treated."""
+    return Text(
+        f"协变量 {name}：{count:,} 个缺失值以均值代替，并另加缺失标记",
+        f"covariate {name}: {count:,} missing values stand at the mean, with an indicator",
+    )
+
+
+def empty_covariate_note(name: str) -> Text:
+    """A covariate without any value."""
+    return Text(f"协变量 {name} 没有值，未使用", f"covariate {name} is empty and was left out")
+
+
+def constant_covariate_note(name: str) -> Text:
+    """A covariate that says nothing."""
+    return Text(f"协变量 {name} 只有一个值，未使用", f"covariate {name} has one value only and was left out")
 
 
 def labels(values: pd.Series) -> pd.Series:

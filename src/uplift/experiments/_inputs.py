@@ -19,6 +19,7 @@ from uplift.experiments._timing import timing_problems
 
 __all__ = ["Metric", "Missing", "Prepared", "SegmentColumn", "missing_note", "prepare", "roles", "segment_column"]
 
+QUARTILES = (0.25, 0.5, 0.75)
 BAND_ABOVE = 20  # a number with more different values than this is cut into quarters
 
 
@@ -83,7 +84,7 @@ def prepare(df: pd.DataFrame, request: Request) -> Prepared:
     )  # fmt: skip
     for name in dict.fromkeys([*request.covariates, *request.segments, *request.strata]):
         if pd.api.types.is_datetime64_any_dtype(df[name].dtype):
-            problems.append(f"column {name!r} holds times → give a number, such as days before assignment, or a band")
+            problems.append(times_in_column(name))
     cuts = tuple(segment_column(df[name], name, problems, notes) for name in request.segments)
     clusters, duplicates = _units(df, request.unit, request.cluster, codes, problems)
     exposed = None if request.exposed is None else _exposed(df[request.exposed], request.exposed, problems)
@@ -98,6 +99,11 @@ def prepare(df: pd.DataFrame, request: Request) -> Prepared:
         arms, codes, shares, metrics, outcomes, encoded, cuts, clusters, strata_codes, exposed, duplicates,
         (*notes, *encoded.notes),
     )  # fmt: skip
+
+
+def times_in_column(name: str) -> str:
+    """A covariate or segment that is a moment."""
+    return f"column {name!r} holds times → give a number, such as days before assignment, or a band"
 
 
 def missing_note(name: str, count: int, missing: Missing) -> Text:
@@ -129,10 +135,9 @@ def segment_column(values: pd.Series, name: str, problems: list[str], notes: lis
     """Codes by value; a number with many values is cut into quarters, which neither arms nor outcomes can bend."""
     if is_number(values) and not pd.api.types.is_bool_dtype(values.dtype) and values.nunique() > BAND_ABOVE:
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        edges = np.unique(np.nanquantile(numbers, [0.25, 0.5, 0.75]))
+        edges = np.unique(np.nanquantile(numbers, QUARTILES))
         band = np.searchsorted(edges, numbers, side="left")
-        names = [f"≤ {edges[0]:.6g}"] + [f"{a:.6g} – {b:.6g}" for a, b in itertools.pairwise(edges)]
-        names.append(f"> {edges[-1]:.6g}")
+        names = band_names(edges.tolist())
         missing = np.isnan(numbers)
         count = values.nunique()
         notes.append(
@@ -147,17 +152,26 @@ def segment_column(values: pd.Series, name: str, problems: list[str], notes: lis
         codes = np.array([len(used) if gone else place[b] for b, gone in zip(band.tolist(), missing, strict=True)])
         return SegmentColumn(name, tuple(kept), codes.astype(np.int64))
     text = labels(values)
-    levels = _ordered_levels(values, text)
+    levels = ordered_levels(values, text)
     if len(levels) > MAX_SEGMENTS:
-        problems.append(
-            f"segment {name!r} has {len(levels):,} different values → group them into at most {MAX_SEGMENTS}"
-        )
+        problems.append(too_many_values(name, f"{len(levels):,}"))
         levels = levels[:1]
     place_of = {level: i for i, level in enumerate(levels)}
     return SegmentColumn(name, tuple(levels), text.map(place_of).fillna(0).to_numpy(dtype=np.int64))
 
 
-def _ordered_levels(values: pd.Series, text: pd.Series) -> list[str]:
+def too_many_values(name: str, count: str) -> str:
+    """A segment column that is none."""
+    return f"segment {name!r} has {count} different values → group them into at most {MAX_SEGMENTS}"
+
+
+def band_names(edges: Sequence[float]) -> list[str]:
+    """Bands between edges, each with its upper edge."""
+    between = [f"{a:.6g} – {b:.6g}" for a, b in itertools.pairwise(edges)]
+    return [f"≤ {edges[0]:.6g}", *between, f"> {edges[-1]:.6g}"]
+
+
+def ordered_levels(values: pd.Series, text: pd.Series) -> list[str]:
     """Numbers in numeric order, declared categories in theirs, text in alphabetical order, missing last."""
     present = pd.DataFrame({"value": values, "text": text}).drop_duplicates("text")
     missing = [MISSING] if (present["text"] == MISSING).any() else []
@@ -174,21 +188,14 @@ def _units(
     if unit is not None:
         ids = pd.factorize(df[unit])[0]
         if (ids < 0).any():
-            problems.append(f"{int((ids < 0).sum()):,} rows have no member in {unit!r} → give every row its member")
+            problems.append(no_member(int((ids < 0).sum()), unit))
         rows = np.bincount(ids[ids >= 0])
         duplicates = int((rows > 1).sum())
         arms_of = pd.DataFrame({"id": ids, "arm": codes}).drop_duplicates().loc[lambda t: t["id"] >= 0, "id"]
         several = int((arms_of.value_counts() > 1).sum())
         apart = cluster is not None and int(df.groupby(unit, observed=True)[cluster].nunique().max()) > 1
-        if several and (cluster is None or apart):
-            problems.append(
-                f"{several:,} members are in more than one arm → an effect needs one arm a member; if they were "
-                f"assigned anew each time, name {unit!r} as cluster"
-            )
-        elif duplicates and (cluster is None or apart):
-            problems.append(
-                f"{duplicates:,} members have more than one row → one row a member, or name {unit!r} as cluster"
-            )
+        if cluster is None or apart:
+            problems += repeated_members(several, duplicates, unit)
     if cluster is None:
         return None, duplicates
     clusters = pd.factorize(df[cluster])[0].astype(np.int64)
@@ -197,6 +204,23 @@ def _units(
             f"{int((clusters < 0).sum()):,} rows have no cluster in {cluster!r} → give every row its cluster"
         )
     return clusters, duplicates
+
+
+def no_member(count: int, unit: str) -> str:
+    """Rows of nobody."""
+    return f"{count:,} rows have no member in {unit!r} → give every row its member"
+
+
+def repeated_members(several: int, duplicates: int, unit: str) -> list[str]:
+    """Members in several arms, or with several rows."""
+    if several:
+        return [
+            f"{several:,} members are in more than one arm → an effect needs one arm a member; if they were assigned "
+            f"anew each time, name {unit!r} as cluster"
+        ]
+    if duplicates:
+        return [f"{duplicates:,} members have more than one row → one row a member, or name {unit!r} as cluster"]
+    return []
 
 
 def _strata(df: pd.DataFrame, strata: Sequence[str]) -> NDArray[np.int64]:

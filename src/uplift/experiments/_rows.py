@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,6 @@ from uplift.experiments._encoding import labels
 from uplift.experiments._inputs import Prepared, prepare
 from uplift.experiments._measured import (
     ROWS_PER_COVARIATE,
-    WHOLE,
     CellEstimate,
     Cut,
     Estimates,
@@ -79,7 +79,7 @@ def measure_rows(df: pd.DataFrame, request: Request, variance: Variance = "HC2")
         digest=_digest(df[request.used]),
         variance=FITTED["HC2" if clustered is not None else variance],
         together=None if clustered is None else together,
-        exposure=None if prepared.exposed is None else _exposure(prepared),
+        exposure=None if prepared.exposed is None else _exposure(prepared, variance),
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def _alike(prepared: Prepared) -> list[tuple[NDArray[np.bool_], list[str]]]:
     return [(prepared.outcomes[names[0]].known, names) for names in together.values()]
 
 
-def _allowed(counts: NDArray[np.int64]) -> int:
+def allowed(counts: NDArray[np.int64]) -> int:
     """Covariates that the smallest arm can bear."""
     filled = counts[counts > 0]
     return int(filled.min()) // ROWS_PER_COVARIATE if len(filled) else 0
@@ -117,7 +117,7 @@ def _by_rows(prepared: Prepared, cuts: tuple[Cut, ...]) -> Estimates:
             if prepared.clusters is not None:
                 clusters = np.unique(prepared.clusters[rows], return_inverse=True)[1]
             plain = ArmRegression(None, arm, n_arms, clusters)
-            x = prepared.covariates.matrix[rows, : _allowed(counts)]
+            x = prepared.covariates.matrix[rows, : allowed(counts)]
             fitted = ArmRegression(x, arm, n_arms, clusters) if x.shape[1] else plain
             for name in names:
                 y = prepared.outcomes[name].linear(rows, arm, n_arms)
@@ -154,7 +154,7 @@ def cell_of(moments: Moments, column: str, denominator: str | None, covariates: 
         moments, column = moments.with_ratio("ratio", column, denominator), "ratio"
     counts = moments.count.astype(np.int64)
     raw = moments.means(column)
-    adjusted, used = moments.regression(column, covariates[: _allowed(counts)])
+    adjusted, used = moments.regression(column, covariates[: allowed(counts)])
     return CellEstimate(counts, raw, adjusted if used else raw, len(used))
 
 
@@ -176,7 +176,25 @@ def _hidden(prepared: Prepared, min_cell: int) -> dict[tuple[str, int], NDArray[
     return found
 
 
-def _exposure(prepared: Prepared) -> Exposure:
+def exposed_of(
+    moments: Moments, column: str, denominator: str | None, exposed: str, covariates: list[str]
+) -> tuple[ArmMeans, ArmMeans, ArmMeans]:
+    """Means of a metric, of exposure and of their sum, from moments."""
+    if denominator is not None:
+        moments, column = moments.with_ratio("ratio", column, denominator), "ratio"
+    one = np.ones(len(moments.count))
+    moments = moments.with_sum("both", {column: one, exposed: one})
+    used = covariates[: allowed(moments.count.astype(np.int64))]
+    outcome, sent, both = (moments.regression(name, used)[0] for name in (column, exposed, "both"))
+    return outcome, _nobody(sent, moments.mean[:, moments.place(exposed)]), both
+
+
+def _nobody(sent: ArmMeans, plain: NDArray[np.float64]) -> ArmMeans:
+    """Adjusted shares reached; an arm in which nobody was stays exactly at nought."""
+    return replace(sent, mean=np.where(plain == 0, 0.0, sent.mean))
+
+
+def _exposure(prepared: Prepared, variance: Variance) -> Exposure:
     """Means of outcome, exposure and their sum, adjusted for covariates as the effects are."""
     n_arms = len(prepared.arms)
     exposed = prepared.exposed if prepared.exposed is not None else np.zeros(len(prepared.arm))
@@ -186,16 +204,26 @@ def _exposure(prepared: Prepared) -> Exposure:
         arm = prepared.arm[rows]
         clusters = None if prepared.clusters is None else np.unique(prepared.clusters[rows], return_inverse=True)[1]
         counts = np.bincount(arm, minlength=n_arms)
-        fit = ArmRegression(prepared.covariates.matrix[rows, : _allowed(counts)], arm, n_arms, clusters)
+        if variance == "moments" and clusters is None:
+            for name in names:
+                outcome = prepared.outcomes[name]
+                columns = {f"x{j}": x[rows] for j, x in enumerate(prepared.covariates.matrix.T)}
+                used = list(columns)
+                columns |= {"y": outcome.values[rows], "exposed": exposed[rows]}
+                if outcome.denominator is not None:
+                    columns["d"] = outcome.denominator[rows]
+                ratio = None if outcome.denominator is None else "d"
+                effects[name] = exposed_of(Moments.of(columns, arm, n_arms), "y", ratio, "exposed", used)
+            continue
+        fit = ArmRegression(prepared.covariates.matrix[rows, : allowed(counts)], arm, n_arms, clusters)
         reached = exposed[rows]
         plain = ArmRegression(None, arm, n_arms, clusters).estimate(reached).mean
-        # nobody is below nought: an arm without a single exposure stays exactly there
-        sent = fit.estimate(reached)
-        sent = ArmMeans(np.where(plain == 0, 0.0, sent.mean), sent.covariance, sent.df, sent.contribution)
+        sent = _nobody(fit.estimate(reached), plain)
         for name in names:
             y = prepared.outcomes[name].linear(rows, arm, n_arms)
             effects[name] = (fit.estimate(y), sent, fit.estimate(y + reached))
-    return Exposure(np.asarray(np.bincount(prepared.arm, weights=exposed, minlength=n_arms), dtype=np.float64), effects)
+    reached = np.bincount(prepared.arm, weights=exposed, minlength=n_arms).astype(np.float64)
+    return Exposure(reached, {metric.name: effects[metric.name] for metric in prepared.metrics})
 
 
 def _clustered(prepared: Prepared, cells: list[CellEstimate], arm: int) -> NDArray[np.float64]:
@@ -223,4 +251,4 @@ def _storable(dtype: Any) -> bool:
     return not (pd.api.types.is_object_dtype(dtype) or isinstance(dtype, pd.IntervalDtype))
 
 
-__all__ = ["WHOLE", "Variance", "cell_of", "measure_rows"]
+__all__ = ["FITTED", "Variance", "allowed", "cell_of", "exposed_of", "measure_rows"]

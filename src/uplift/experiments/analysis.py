@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from uplift.config import LooksSpec, MetricSpec
+from uplift.errors import unknown_name
 from uplift.experiments._conclude import Options, conclude
 from uplift.experiments._families import Correction
 from uplift.experiments._metric import Metric, declared, named
@@ -47,6 +50,7 @@ def analyze(
     invalid: Sequence[Text] = (),
     early: Sequence[Text] = (),
     names: Names | None = None,
+    costs: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Analysis:
     """Analyse a randomised experiment from a table with one row a member.
@@ -103,6 +107,9 @@ def analyze(
         What the caller knows that makes the result invalid, or too early.
     names
         What people call an arm, a metric or a segment column: name → ``{"zh": …, "en": …}``, for the verdict.
+    costs
+        Arm → what a member in it is expected to cost, in units of the metrics in money: taken off the gains of the
+        recommended actions.
     seed
         Recorded; nothing here is random.
 
@@ -127,16 +134,92 @@ def analyze(
     >>> result.verdict.status, round(result.effects[0].effect, 2)
     ('effective', 0.1)
     """
-    names_given, declarations = named(metrics, currency)
-    request = Request(
-        arm=arm, control=control, metrics=tuple(names_given), specs=declarations | _specs(metric_specs, currency),
-        covariates=tuple(covariates), segments=tuple(segments), weights=weights, cluster=cluster,
-        strata=(strata,) if isinstance(strata, str) else tuple(strata), unit=unit, exposed=exposed, followed=followed,
-        assigned_at=assigned_at, happened_at=happened_at or {}, missing=missing, min_cell=min_cell,
+    request, options = _asked(
+        arm, control, metrics, metric_specs=metric_specs, currency=currency, covariates=covariates, segments=segments,
+        weights=weights, cluster=cluster, strata=strata, unit=unit, exposed=exposed, followed=followed,
+        assigned_at=assigned_at, happened_at=happened_at, missing=missing, min_cell=min_cell, alpha=alpha,
+        planned_size=planned_size, looks=looks, correction=correction, invalid=invalid, early=early, names=names,
+        seed=seed, costs=costs,
     )  # fmt: skip
-    options = Options(alpha, planned_size, looks, correction, invalid, early, names, seed)
-    options.check()
     return conclude(measure_rows(df, request, variance), options)
+
+
+def analyze_table(
+    source: str | Path | Sequence[str | Path],
+    *,
+    arm: str,
+    control: Any,
+    metrics: Sequence[str | Metric | MetricSpec],
+    threads: int | None = None,
+    memory_limit: str | None = None,
+    **options: Any,
+) -> Analysis:
+    """Analyse a table of any length without reading it into memory: one pass of the engine over its files.
+
+    The numbers are those of :func:`analyze` with ``variance="moments"`` up to rounding; without covariates those of
+    HC2 too. Sums are made of whole numbers, so that the result does not depend on the order of rows or on threads.
+    Clusters and times until an event need the rows themselves.
+
+    Parameters
+    ----------
+    source
+        A Parquet or CSV file, a folder or a pattern of Parquet parts, or a list of files.
+    arm, control, metrics
+        As in :func:`analyze`, like all ``options`` but ``cluster`` and ``variance``.
+    threads, memory_limit
+        For the engine, such as ``2`` and ``"3GB"``; None: all cores, and most of the memory. It spills beyond.
+
+    Raises
+    ------
+    DesignError
+        When the table cannot be analysed as asked, listing everything that is wrong.
+    InputError
+        When it cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, tempfile, pathlib
+    >>> table = pd.DataFrame({"arm": ["none", "mail"] * 500, "spend": np.arange(1000) % 7})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder) / "t.parquet"
+    ...     table.to_parquet(file)
+    ...     result = analyze_table(file, arm="arm", control="none", metrics=["spend"])
+    >>> result.verdict.status
+    'no_evidence'
+    """
+    from uplift.experiments._table import measure_table
+
+    request, chosen = _asked(arm, control, metrics, **options)
+    return conclude(measure_table(source, request, threads=threads, memory_limit=memory_limit), chosen)
+
+
+def _asked(
+    arm: str,
+    control: Any,
+    metrics: Sequence[str | Metric | MetricSpec],
+    *,
+    metric_specs: Mapping[str, MetricSpec | Metric] | Sequence[MetricSpec | Metric] | None = None,
+    currency: str | None = None,
+    **given: Any,
+) -> tuple[Request, Options]:
+    """What was asked, split into what is read and what is concluded."""
+    names, specs = named(metrics, currency)
+    read = {field.name for field in fields(Request)} - {"arm", "control", "metrics", "specs"}
+    known = read | {field.name for field in fields(Options)}
+    for name in given:
+        if name not in known:
+            raise unknown_name("option", name, sorted(known))
+    for name in ("covariates", "segments", "strata"):
+        values = given.get(name, ())
+        given[name] = (values,) if isinstance(values, str) else tuple(values)
+    given["happened_at"] = given.get("happened_at") or {}
+    request = Request(
+        arm=arm, control=control, metrics=tuple(names), specs=specs | _specs(metric_specs, currency),
+        **{name: value for name, value in given.items() if name in read},
+    )  # fmt: skip
+    options = Options(**{name: value for name, value in given.items() if name not in read})
+    options.check()
+    return request, options
 
 
 def _specs(

@@ -97,6 +97,12 @@ class Moments(Rendered):
             raise unknown_name("column", column, self.columns)
         return self.columns.index(column)
 
+    def select(self, columns: Sequence[str]) -> Moments:
+        """Some columns, in this order."""
+        places = [self.place(name) for name in columns]
+        product = self.product[:, places][:, :, places]
+        return Moments(tuple(columns), self.count, self.mean[:, places], product)
+
     def with_sum(self, name: str, parts: Mapping[str, Floats], constant: Floats | float = 0.0) -> Moments:
         """A further column: ``constant`` plus a weighted sum of columns, with each arm's own weights ``(n_arms,)``."""
         weight = np.zeros(self.mean.shape)

@@ -1,0 +1,267 @@
+"""The engine's sums and the table in memory give the same analysis, up to rounding."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from uplift.data import as_arrow
+from uplift.errors import DesignError, InputError
+from uplift.experiments import Metric, analyze, analyze_table
+
+SHARES = {"control": 0.5, "gift": 0.25, "voucher": 0.25}
+
+
+def campaign(n=6000, seed=0):
+    """Every kind of column that a campaign's file may hold."""
+    rng = np.random.default_rng(seed)
+    arm = rng.choice(list(SHARES), n, p=list(SHARES.values()))
+    past = rng.lognormal(3, 1, n)
+    bought = rng.random(n) < 0.15 + 0.002 * np.minimum(past, 60) + 0.05 * (arm == "voucher")
+    orders = bought * (1 + rng.poisson(0.4, n))
+    table = pd.DataFrame(
+        {
+            "member": [f"m{i}" for i in range(n)],
+            "arm": arm,
+            "bought": bought.astype(np.int8),
+            "cents": (bought * rng.lognormal(9, 1, n)).astype(np.int64),
+            "spend": bought * rng.lognormal(3, 1.4, n),
+            "kept": np.where(rng.random(n) < 0.5, 1.0, 0.0),
+            "orders": orders.astype(np.int32),
+            "visits": (orders + rng.poisson(2.0, n)).astype(np.int64),
+            "sent": (arm != "control") & (rng.random(n) < 0.7),
+            "past": past,
+            "age": np.where(rng.random(n) < 0.1, np.nan, rng.integers(18, 80, n)),
+            "city": rng.choice(["北京", "上海", "广州"], n, p=[0.5, 0.3, 0.2]),
+            "tier": rng.integers(1, 4, n),
+            "new": rng.random(n) < 0.3,
+        }
+    )
+    table.loc[table.index % 7 == 0, "city"] = None
+    return table
+
+
+@pytest.fixture(scope="module")
+def table():
+    return campaign()
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Writes a table as three Parquet parts."""
+
+    def write(table, name="parts"):
+        folder = tmp_path / name
+        folder.mkdir()
+        for i, part in enumerate(np.array_split(np.arange(len(table)), 3)):
+            pq.write_table(as_arrow(table.iloc[part]), folder / f"part-{i}.parquet")
+        return folder
+
+    return write
+
+
+METRICS = [
+    "bought", "cents", "spend", "kept",
+    Metric("basket", "ratio", "money", column="cents", denominator="orders"),
+    Metric("per visit", "ratio", column="orders", denominator="visits"),
+    Metric("capped", "mean", column="spend", winsorize=0.99),
+]  # fmt: skip
+GIVEN = {"arm": "arm", "control": "control", "metrics": METRICS, "weights": SHARES, "unit": "member"}
+
+
+def close(one, two, path="", scale=1.0):
+    """Every number alike to eight digits (differences: to eight digits of the means), everything else the same."""
+    if isinstance(one, dict):
+        assert one.keys() == two.keys(), path
+        scale = max(abs(one.get("control_mean") or 0.0), 1.0)
+        for key in one:
+            close(one[key], two[key], f"{path}.{key}", scale)
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(two), path
+        for i, (a, b) in enumerate(zip(one, two, strict=True)):
+            close(a, b, f"{path}[{i}]", scale)
+    elif isinstance(one, float) and isinstance(two, float):
+        assert math.isclose(one, two, rel_tol=1e-8, abs_tol=1e-8 * scale), (path, one, two)
+    else:
+        assert one == two, (path, one, two)
+
+
+def compared(df, folder, **changes):
+    """Both results without what says how they were read, and the engine's."""
+    given = GIVEN | changes
+    rows, sums = analyze(df, variance="moments", **given).to_dict(), analyze_table(folder, **given).to_dict()
+    kept = {k: v for k, v in sums.items() if k != "notes"}
+    for result in (rows, sums):
+        result.pop("notes")
+        result["provenance"].pop("data_hash")
+    return rows, sums, kept
+
+
+def test_both_paths_agree_on_everything(table, parts):
+    rows, sums, _ = compared(
+        table, parts(table), covariates=["past", "age", "city", "new"], segments=["city", "tier", "new", "past"],
+        exposed="sent",
+    )  # fmt: skip
+    close(rows, sums)
+    assert {metric["kind"] for metric in sums["metrics"]} == {"rate", "mean", "ratio"}
+    assert any(effect["suppressed"] is False and effect["segment"] == "(missing)" for effect in sums["effects"])
+    assert len(sums["exposed"]) == 2 * len(METRICS)
+
+
+def test_without_covariates_the_engine_gives_hc2(table, parts):
+    folder = parts(table)
+    rows = analyze(table, **GIVEN, segments=["city"]).to_dict()
+    sums = analyze_table(folder, **GIVEN, segments=["city"]).to_dict()
+    close(rows["effects"], sums["effects"])
+    close(rows["interactions"], sums["interactions"])
+
+
+def test_with_covariates_standard_errors_come_to_those_of_hc2_as_rows_grow(parts):
+    gap = []
+    for n in (1500, 60_000):
+        df = campaign(n)
+        given = GIVEN | {"covariates": ["past", "age", "new"]}
+        hc2, sums = analyze(df, **given).effects, analyze(df, **given, variance="moments").effects
+        assert [e.effect for e in sums] == pytest.approx([e.effect for e in hc2], rel=1e-9)
+        gap.append(max(abs(a.se / b.se - 1) for a, b in zip(hc2, sums, strict=True)))
+    assert gap[0] < 0.1
+    assert gap[1] < 0.005
+
+
+def holed(table):
+    holes = table.copy()
+    empty = np.random.default_rng(4).random(len(holes)) < 0.08
+    holes["spend"] = holes["spend"].where(~empty)
+    holes["orders"] = holes["orders"].where(np.arange(len(holes)) % 9 != 0)
+    return holes
+
+
+@pytest.mark.parametrize("missing", ["zero", "drop"])
+def test_missing_outcomes_are_treated_alike(table, parts, missing):
+    holes = holed(table)
+    rows, sums, _ = compared(
+        holes, parts(holes), missing=missing, covariates=["past", "age"], segments=["city"], exposed="sent"
+    )
+    close(rows, sums)
+    assert sums["checks"]["missing"][2]["n"] == int(holes["spend"].isna().sum())
+
+
+def test_nan_in_the_file_is_missing_though_footers_do_not_count_it(table, parts, tmp_path):
+    holes = holed(table)
+    folder = tmp_path / "nan"
+    folder.mkdir()
+    arrow = pa.Table.from_pandas(holes.drop(columns="spend"), preserve_index=False)
+    pq.write_table(
+        arrow.append_column("spend", pa.array(holes["spend"].to_numpy(), from_pandas=False)), folder / "t.parquet"
+    )
+    rows, sums, _ = compared(holes, folder, missing="drop")
+    close(rows, sums)
+
+
+def test_small_cells_are_hidden_alike(table, parts):
+    small = table.copy()
+    few = small.index[small["arm"] == "gift"][:9]
+    small.loc[few, "city"] = "拉萨"
+    small["area"] = np.where(small["city"].isin(["北京", "拉萨"]), "north", "south")
+    rows, sums, _ = compared(small, parts(small), segments=["city", "area", "tier"])
+    assert [e["suppressed"] for e in sums["effects"]] == [e["suppressed"] for e in rows["effects"]]
+    assert sum(e["suppressed"] for e in sums["effects"]) >= 2
+    close(rows, sums)
+
+
+def test_a_segment_just_inside_another_is_hidden_alike(table, parts):
+    nested = table.copy()
+    nested["shop"] = np.where(nested["city"] == "北京", "a", "b")
+    nested.loc[nested.index[nested["city"] == "北京"][:30], "shop"] = "b"
+    rows, sums, _ = compared(nested, parts(nested), metrics=["visits"], segments=["city", "shop"], min_cell=40)
+    assert [e["suppressed"] for e in sums["effects"]] == [e["suppressed"] for e in rows["effects"]]
+    assert any(e["suppressed"] for e in sums["effects"])
+
+
+def test_result_does_not_depend_on_threads_or_order(table, parts):
+    given = GIVEN | {"covariates": ["past", "city"], "segments": ["tier"]}
+    one = analyze_table(parts(table, "a"), **given, threads=1).to_dict()
+    two = analyze_table(parts(table.sample(frac=1, random_state=1), "b"), **given, threads=2).to_dict()
+    assert json.dumps(one) == json.dumps(two)
+    changed = table.copy()
+    changed.loc[5, "cents"] += 1
+    assert analyze_table(parts(changed, "c"), **given).provenance["data_hash"] != one["provenance"]["data_hash"]
+
+
+def test_csv_is_summed_too(table, tmp_path):
+    table.drop(columns=["city"]).to_csv(tmp_path / "t.csv", index=False)
+    given = GIVEN | {"segments": ["tier"], "covariates": ["past"]}
+    close(
+        analyze(table, variance="moments", **given).to_dict()["effects"],
+        analyze_table(tmp_path / "t.csv", **given).to_dict()["effects"],
+    )
+
+
+def test_money_in_cents_keeps_every_digit(tmp_path):
+    """Large amounts with a tiny spread: differences of squares in floating point would have no digit left."""
+    n = 200_000
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"arm": np.where(rng.random(n) < 0.5, "a", "b"), "cents": 900_000_000 + rng.integers(0, 3, n)})
+    df["units"] = df["cents"] / 100
+    df.to_parquet(tmp_path / "t.parquet")
+    result = analyze_table(tmp_path / "t.parquet", arm="arm", control="a", metrics=["cents", "units"])
+    for effect, scale in zip(result.effects, (1, 100), strict=True):
+        parts = [[int(c) for c in df.loc[df["arm"] == arm, "cents"]] for arm in ("a", "b")]
+        exact = [(sum(part), sum(c * c for c in part), len(part)) for part in parts]  # Python's whole numbers are exact
+        variance = sum((q * m - s * s) / m / (m - 1) / m for s, q, m in exact)
+        assert effect.se * scale == pytest.approx(math.sqrt(variance), rel=1e-12 if scale == 1 else 1e-6)
+        gap = (exact[1][0] * exact[0][2] - exact[0][0] * exact[1][2]) / (exact[0][2] * exact[1][2])
+        assert effect.effect * scale == pytest.approx(gap, abs=2 * math.ulp(9e8))  # as near as two means can be
+    squares = (df["units"] ** 2).sum() / n - df["units"].mean() ** 2  # the planted defect
+    assert abs(squares / df["units"].var() - 1) > 0.01
+
+
+def refused(match, folder, **changes):
+    with pytest.raises(DesignError, match=match):
+        analyze_table(folder, **(GIVEN | changes))
+
+
+def test_mistakes_get_the_same_messages(table, parts):
+    folder = parts(table)
+    refused("did you mean 'bought'", folder, metrics=["bougth"])
+    refused("did you mean 'control'", folder, control="contrl")
+    refused("'voucher' is in 'arm' but has no designed share", folder, weights={"control": 0.5, "gift": 0.5})
+    refused("'city' holds VARCHAR in the file", folder, metrics=["city"])
+    refused("more than 50 different values", folder, segments=["member"])
+    refused("analysed row by row", folder, cluster="city")
+    refused("analysed row by row", folder, metrics=[Metric("t", "time", column="past", window_days=9)])
+    refused("declared a rate but holds other values than 0 and 1", folder, metrics=[Metric("visits", "rate")])
+    refused("is 1 for members who were reached", folder, exposed="visits")
+    refused(r"no value in .* rows \(", parts(holed(table), "holed"))
+    refused("2 members are in more than one arm", parts(twice(table), "twice"))
+    refused("it is an outcome, not a covariate", folder, covariates=["sent"])
+    with pytest.raises(InputError, match="no such file"):
+        analyze_table(folder / "none.parquet", **GIVEN)
+    with pytest.raises(InputError, match=r"holds no \.parquet file"):
+        analyze_table(folder.parent, **GIVEN)
+
+
+def twice(table):
+    moved = table.head(2).assign(arm=["gift" if arm == "control" else "control" for arm in table["arm"].head(2)])
+    return pd.concat([table, moved])
+
+
+def test_times_are_checked_in_the_engine(table, parts):
+    timed = table.assign(
+        start=pd.Timestamp("2026-05-01", tz="UTC"),
+        at=pd.Timestamp("2026-05-03", tz="UTC"),
+        days=np.where(table["arm"] == "gift", 7, 14),
+    )
+    early = timed.assign(at=timed["at"].where(timed.index > 3, pd.Timestamp("2026-04-30", tz="UTC")))
+    folder = parts(timed)
+    analyze_table(folder, **GIVEN, assigned_at="start", happened_at={"bought": "at"})
+    refused("for 4 rows metric 'bought' happened", parts(early, "e"), assigned_at="start", happened_at={"bought": "at"})
+    refused("unequal windows, 7 to 14 days", folder, followed="days", metrics=["bought"])
+    refused(
+        "followed for less than the 14 days of metric 'bought'", folder, followed="days",
+        metrics=[Metric("bought", "rate", window_days=14)],
+    )  # fmt: skip
