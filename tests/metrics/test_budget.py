@@ -96,3 +96,23 @@ def test_less_than_the_least_cannot_be_spent():
     curve = metrics.multi_arm_qini(np.ones((600, 2)), [1.0, 1.0], world.y, world.treatment, world.propensity)
     with pytest.raises(InputError, match="least that can be spent"):
         curve.at(-1)
+
+
+def test_two_models_over_a_budget_are_compared_on_the_same_draws():
+    world = make_world(6000, outcome="continuous", random_state=8)
+    shares, costs = dict.fromkeys(("control", "a", "b"), 1 / 3), {"a": 1.0, "b": 2.0}
+    given = (costs, world.y, world.treatment, shares)
+    noise = world.effects + np.random.default_rng(0).normal(size=world.effects.shape)
+    same = metrics.compare_budgets(world.effects, world.effects, *given)
+    assert (same.value, same.se, same.p_value) == (0.0, 0.0, 1.0)
+    better = metrics.compare_budgets(world.effects, noise, *given)
+    worse = metrics.compare_budgets(noise, world.effects, *given)
+    assert better.value == -worse.value
+    assert better.p_value < 0.001 < 0.999 < worse.p_value
+    curves = [metrics.multi_arm_qini(effect, *given) for effect in (world.effects, noise)]
+    at = metrics.compare_budgets(world.effects, noise, *given, budget=0.5)
+    first, second = (curve.at(0.5) for curve in curves)
+    assert at.value == pytest.approx(first.value - second.value, abs=3)  # curves are kept at 201 points
+    assert at.se < 0.9 * np.hypot(first.se, second.se)  # pairing pays
+    with pytest.raises(InputError, match="least that can be spent"):
+        metrics.compare_budgets(world.effects, noise, *given, budget=-1.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,7 +50,9 @@ def tails(
 
 
 ROW_OF = {
-    "gain at a budget": "metrics/budget", "difference of two scores": "metrics/paired", "slope": "metrics/calibration",
+    "gain at a budget": "metrics/budget", "gain where an arm saves money": "metrics/budget",
+    "difference of two models at a budget": "metrics/paired",
+    "difference of two scores": "metrics/paired", "slope": "metrics/calibration",
     "intercept": "metrics/calibration", "roc_auc": "metrics/risks", "average_precision": "metrics/risks",
     "lift_at_k": "metrics/risks", "brier_score": "metrics/risks", "ipw": "policy/value", "snips": "policy/value",
     "dr": "policy/value", "snips gain over a": "policy/value",
@@ -148,6 +151,53 @@ def test_ranking_intervals_cover_the_truth(setting, repeats, proof):
     assert_covered(proof, f"{setting}, {n:,} members", shares, repeats, tail=0.025 if money else 0.015)
 
 
+def few_buyers(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """About one member in a hundred buys: score, outcome, treatment (30 %), true effect."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    treatment = (rng.random(n) < 0.3).astype(int)
+    effect = 0.004 * np.exp(0.8 * x - 0.32)
+    base = 0.008 * np.exp(0.5 * rng.normal(size=n))
+    y = (rng.random(n) < base + treatment * effect).astype(float)
+    return np.round(x, 1), y, treatment, effect
+
+
+@lengths(200)
+def test_few_buyers_widen_the_intervals(repeats, proof):
+    """Satterthwaite's degrees of freedom against the normal interval, where the variance hangs on a few members."""
+    score, _, _, effect = few_buyers(1_000_000, 10_004)
+    names = ("qini", "auuc", "autoc", "uplift_at_k")
+    truth = {name: true_numbers(score, effect)[name] for name in names}
+
+    def estimate(n: int, seed: int, normal: bool = False) -> dict[str, metrics.Metric]:
+        score, y, treatment, _ = few_buyers(n, seed)
+        found = {}
+        for name in names:
+            more = {"k": 0.2} if name == "uplift_at_k" else {}
+            value = metrics.METRICS[name].function(score, y, treatment, {0: 0.7, 1: 0.3}, n_bootstrap=DRAWS, **more)
+            half = 1.96 * value.se
+            found[name] = replace(value, low=value - half, high=value + half) if normal else value
+        return found
+
+    slack = 3 * math.sqrt(0.05 * 0.95 / repeats) if repeats < LONG else 0.0
+    fine = []
+    for name, shares in tails(lambda seed: estimate(5000, seed), truth, repeats).items():
+        fine += [
+            proof(
+                "metrics/intervals", f"{name}: 5,000 members of whom about 50 buy", method="half-samples",
+                target="at least 93.5 %", figure=missed(*shares), holds=1 - sum(shares) >= 0.935 - slack,
+            )
+        ]  # fmt: skip
+    shares = tails(lambda seed: estimate(2500, seed, normal=True), truth, repeats)["autoc"]
+    fine += [
+        proof(
+            "metrics/intervals", "autoc: 2,500 members of whom about 25 buy", method="normal quantiles",
+            target="below 91.5 %", figure=missed(*shares), holds=1 - sum(shares) < 0.915 + slack, planted=True,
+        )
+    ]  # fmt: skip
+    assert all(fine)
+
+
 def test_ignoring_unequal_propensities_is_caught(proof):
     """The planted defect: shares as observed where probabilities differ by row."""
     options = {"arms": ("a",), "n_features": 3, **SETTINGS["binary, probabilities by row"]}
@@ -205,15 +255,18 @@ def predictions(world: World) -> np.ndarray:
     return 0.1 * np.column_stack([0.3 + x[:, 0] + x[:, 2], 0.3 + x[:, 1] - x[:, 2]])
 
 
-def gain_at_budget(predicted: np.ndarray, effects: np.ndarray, budget: float) -> float:
+SAVING = np.array([-0.5, 1.0])  # giving arm a saves money
+
+
+def gain_at_budget(predicted: np.ndarray, effects: np.ndarray, budget: float, costs: np.ndarray = COSTS) -> float:
     """True gain of the best predicted gain per cost at a mean spend, by bisection over the price."""
     rows = np.arange(len(predicted))
     low, high = 0.0, 10.0
     for _ in range(60):
         price = (low + high) / 2
-        net = predicted - price * COSTS
+        net = predicted - price * costs
         choice, any_arm = net.argmax(axis=1), net.max(axis=1) > 0
-        spend = np.where(any_arm, COSTS[choice], 0.0).mean()
+        spend = np.where(any_arm, costs[choice], 0.0).mean()
         low, high = (price, high) if spend > budget else (low, price)
     return 1000 * float(np.where(any_arm, effects[rows, choice], 0.0).mean())
 
@@ -228,6 +281,9 @@ def test_several_arm_intervals_cover_the_truth(repeats, proof):
         "autoc of the best arm": best["autoc"],
         "arm b alone": true_numbers(predicted[:, 1], big.effects[:, 1])["qini"],
         "gain at a budget": gain_at_budget(predicted, big.effects, 0.4),
+        "gain where an arm saves money": gain_at_budget(predicted, big.effects, -0.1, SAVING),
+        "difference of two models at a budget": gain_at_budget(predicted, big.effects, 0.4)
+        - gain_at_budget(predicted[:, ::-1], big.effects, 0.4),
     }
     n = 2500 if repeats < LONG else 4000
     shares = dict(THREE["propensity"])
@@ -241,6 +297,10 @@ def test_several_arm_intervals_cover_the_truth(repeats, proof):
             "autoc of the best arm": metrics.autoc(effect, *given, **options),
             "arm b alone": metrics.qini(effect, *given, arm="b", **options),
             "gain at a budget": metrics.multi_arm_qini(effect, COSTS, *given, **options).at(0.4),
+            "gain where an arm saves money": metrics.multi_arm_qini(effect, SAVING, *given, **options).at(-0.1),
+            "difference of two models at a budget": metrics.compare_budgets(
+                effect, effect[:, ::-1], COSTS, *given, budget=0.4, **options
+            ),
         }
 
     assert_covered(proof, f"binary, arms 45/35/20, {n:,} members", tails(estimate, truth, repeats), repeats)

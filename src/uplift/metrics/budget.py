@@ -34,8 +34,9 @@ class BudgetCurve(Rendered):
     ----------
     spend
         Mean cost per member, from the least possible to what the predictions would spend without a limit, ``(m,)``.
-    value, se, low, high
-        Extra outcome per 1,000 members against treating nobody; se, low and high are None without draws.
+    value, se, df, low, high
+        Extra outcome per 1,000 members against treating nobody, with standard error, its degrees of freedom, and
+        interval; these four are None without draws.
     random
         The same for the best that can be done with the arms' mean effects and costs, without targeting.
     area
@@ -47,6 +48,7 @@ class BudgetCurve(Rendered):
     spend: Floats
     value: Floats
     se: Floats | None
+    df: Floats | None
     low: Floats | None
     high: Floats | None
     random: Floats
@@ -59,8 +61,10 @@ class BudgetCurve(Rendered):
         if budget < self.spend[0]:
             raise InputError(f"the least that can be spent is {self.spend[0]:.6g} per member, asked for {budget:.6g}")
         value = float(np.interp(budget, self.spend, self.value))
-        se = None if self.se is None else float(np.interp(budget, self.spend, self.se))
-        return metric(f"gain at {budget:g}", value, se, n=self.n, unit=self.unit)
+        se, df = (
+            None if along is None else float(np.interp(budget, self.spend, along)) for along in (self.se, self.df)
+        )
+        return metric(f"gain at {budget:g}", value, se, n=self.n, unit=self.unit, df=df)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One row a point."""
@@ -315,18 +319,18 @@ def _measure(trial: Trial, spending: Spending, draws: Draws | None, alpha: float
     value, drawn = spending.at(grid), spending.resampled_at(grid)
     random = 1000 * _untargeted(grid, trial, costs, expected)
     advantage = float(mean_over(grid, value - random))
-    se = low = high = area_drawn = area_left = None
+    se = df = low = high = area_drawn = area_left = None
     if draws is not None and drawn is not None:
         over_draws, left = draws.split(drawn)
-        se = draws.standard_error(over_draws)
-        half = se * student.ppf(1 - alpha / 2, draws.degrees_of_freedom(left))
+        se, df = draws.standard_error(over_draws), draws.degrees_of_freedom(left)
+        half = se * student.ppf(1 - alpha / 2, df)
         low, high = value - half, value + half
         baseline = 1000 * _untargeted_draws(grid, trial, costs, expected, draws)
         area_drawn, area_left = draws.split(mean_over(grid, drawn - baseline))
     number = with_interval(
         "multi_arm_qini", PER_1000, advantage, area_drawn, area_left, draws, n=len(trial), alpha=alpha
     )
-    return BudgetCurve(grid, value, se, low, high, random, number, len(trial), PER_1000)
+    return BudgetCurve(grid, value, se, df, low, high, random, number, len(trial), PER_1000)
 
 
 def mean_over(grid: Floats, height: Floats) -> Floats:
