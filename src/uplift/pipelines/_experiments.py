@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from uplift.config import ExperimentSpec, Workspace, parse_share, read_spec
+from uplift.config import ExperimentSpec, LooksSpec, Workspace, parse_share, parse_spec, read_spec
 from uplift.data import Engine
 from uplift.errors import ConfigError, did_you_mean
 from uplift.experiments.versions import Version
@@ -56,6 +57,42 @@ def parse_shares(given: Sequence[str]) -> dict[str, float] | None:
     if problems:
         raise ConfigError("; ".join(problems))
     return shares or None
+
+
+def parse_looks(at: Sequence[str], spending: str) -> LooksSpec | None:
+    """Looks of a design from texts such as ``0.5`` or ``1/2``; None for none.
+
+    Raises
+    ------
+    ConfigError
+        If they are not shares that rise to 1.
+    """
+    if not at:
+        return None
+    return parse_spec({"at": list(at), "spending": spending}, LooksSpec, "looks")
+
+
+def parse_amounts(given: Sequence[str]) -> dict[str, float]:
+    """``ARM=AMOUNT`` texts as a mapping.
+
+    Raises
+    ------
+    ConfigError
+        Listing every text that is not such a pair.
+    """
+    problems, amounts = [], {}
+    for text in given:
+        name, equals, amount = text.rpartition("=")
+        try:
+            number = float(amount)
+        except ValueError:
+            number = math.nan
+        if not (name and equals and math.isfinite(number)) or name in amounts:
+            problems.append(f"cost {text!r}: expected ARM=AMOUNT once an arm, such as 'voucher=1.5'")
+        amounts[name] = number
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return amounts
 
 
 def experiment_spec(workspace: Workspace, experiment_id: str) -> ExperimentSpec:

@@ -1,0 +1,88 @@
+"""Whom an experiment reached, what that cost, and at which stage members were lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from uplift.config import ExperimentSpec
+from uplift.data import Engine
+from uplift.experiments import Stage, diagnose_sample_ratio
+from uplift.pipelines._experiment_versions import AssignedMembers
+from uplift.pipelines._experiments import CENTS
+
+ROLLING = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Members by arm: assigned, sent something, redeemed."""
+
+    assigned: Mapping[str, int]
+    sent: Mapping[str, int]
+    redeemed: Mapping[str, int]
+
+    def shown(self, min_cell: int) -> dict[str, Any]:
+        """Members sent to, small counts left out."""
+        return {arm: {"sent": n if n == 0 or n >= min_cell else None} for arm, n in self.sent.items()}
+
+
+def arm_costs(engine: Engine, spec: ExperimentSpec, reached: Reached) -> dict[str, float]:
+    """Arm → what a member in it cost on average: contact for those sent to, redemption for those who redeemed.
+
+    In units of the currency. An arm of which nothing is known to be sent is taken to be contacted in full.
+    """
+    offers = {
+        row["offer_id"]: row
+        for row in engine.query("SELECT offer_id, cost_contact, cost_redeem FROM offers").to_pylist()
+    }
+    costs = {}
+    for arm in spec.arms:
+        offer, size = offers.get(arm.offer_id or ""), reached.assigned[arm.name]
+        if offer is None or not size:
+            continue
+        sent = reached.sent[arm.name] / size if reached.sent[arm.name] else 1.0
+        redeemed = reached.redeemed[arm.name] / size
+        cost = (offer["cost_contact"] or 0) * sent + (offer["cost_redeem"] or 0) * redeemed
+        costs[arm.name] = float(cost) / CENTS
+    return costs
+
+
+def planned_size(spec: ExperimentSpec, spine: pa.Table) -> int | None:
+    """Members at which the experiment is judged: the definition's, else those assigned where they came over days."""
+    if spec.planned_size is not None or not spine.num_rows:
+        return spec.planned_size
+    times = spine["as_of"].to_pandas()
+    return spine.num_rows if times.max() - times.min() > ROLLING else None
+
+
+def sample_ratio_stages(
+    spec: ExperimentSpec, assigned: AssignedMembers, reached: Reached, table: pd.DataFrame, metric: str
+) -> dict[str, Any]:
+    """Where the sample ratio breaks, if it does: at assignment, at sending, or when outcomes are observed."""
+    shares = assigned.shares
+    observed = table.loc[table[metric].notna(), "arm"].value_counts() if metric in table else pd.Series(dtype=int)
+    stages = [Stage("assigned", reached.assigned, None if spec.cluster else shares)]
+    senders = [arm for arm, n in reached.sent.items() if n and arm != spec.control and shares[arm] > 0]
+    if len(senders) > 1:
+        total = sum(shares[arm] for arm in senders)
+        stages.append(
+            Stage(
+                "sent", {arm: reached.sent[arm] for arm in senders},
+                None if spec.cluster else {arm: shares[arm] / total for arm in senders},
+            )
+        )  # fmt: skip
+    counts = {arm: int(observed.get(arm, 0)) for arm in shares}
+    stages.append(Stage("observed", counts, None if spec.cluster else shares))
+    found = diagnose_sample_ratio(stages)
+    return {
+        "broken": found.broken,
+        "stages": [
+            {"stage": name, "p_value": check.p_value, "passed": check.passed} for name, check in found.stages.items()
+        ],
+    }
