@@ -60,8 +60,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Only the process that collects the reports writes the table."""
     if config.getoption("--proofs") and not hasattr(config, "workerinput"):
-        whole = config.args_source is not pytest.Config.ArgsSource.ARGS and not config.option.keyword
-        config.pluginmanager.register(ProofTable(keep=not whole and not config.option.markexpr), "proof-table")
+        part = config.args_source is pytest.Config.ArgsSource.ARGS or config.option.keyword or config.option.markexpr
+        config.pluginmanager.register(ProofTable(keep=bool(part)), "proof-table")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
