@@ -29,7 +29,8 @@ def summarize_experiment(result: Mapping[str, Any], language: Language) -> dict[
         "status": word(status, language),
         "status_class": _STATUS_COLOUR[status],
         "verdict": result["verdict"][language],
-        "action": result["verdict"].get(f"action_{language}", ""),
+        "actions": [str(action[language]) for action in result.get("actions", ())],
+        "look": _look(result, language),
         "arms": _arms(result, language),
         "goals": [
             _goal(result, metrics[name], [e for e in overall if e["metric"] == name], language) for name in metrics
@@ -67,6 +68,20 @@ def _metrics(result: Mapping[str, Any], language: Language) -> dict[str, dict[st
 def _title(result: Mapping[str, Any], language: Language) -> str:
     design = result["design"]
     return str(design.get(f"name_{language}") or design.get("name") or design.get("id") or word("report", language))
+
+
+def _look(result: Mapping[str, Any], language: Language) -> str:
+    """How the intervals on the page are to be taken while the experiment runs; empty when it does not."""
+    looks = result["design"].get("looks", {})
+    role = {m["name"]: m.get("role") for m in result.get("metrics", ())}
+    now = next((looks[name] for name in looks if role.get(name) == "primary"), None)
+    if now is None or now["rule"] in ("once", "final") or now["planned"] is None:
+        return ""
+    key = {"sequence": "look_sequence", "look": "look_fixed", "between": "look_between"}[now["rule"]]
+    if now["rule"] == "look" and now["critical"] is None:
+        return ""
+    share = percent(now["size"] / now["planned"], 0)
+    return word(key, language, share=share, next=integer(now["next_size"]))
 
 
 def _arms(result: Mapping[str, Any], language: Language) -> list[dict[str, str]]:

@@ -37,6 +37,26 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "numbers": ("全部数字", "All the numbers"),
     "how_to_read": ("怎么读这份报告", "How to read this report"),
     "provenance": ("来源", "Provenance"),
+    "what_next": ("下一步", "What next"),
+    "action_note": (
+        "金额为期望值，已扣除优惠成本；概率来自收缩后的估计，不是最好看的那个数字。",
+        "Amounts are expected values net of the offers' costs; probabilities come from shrunk estimates, not from the "
+        "number that looks best.",
+    ),
+    "look_sequence": (
+        "实验进行中（已有计划的 {share}）。区间已放宽，每天看也不会误判。",
+        "The experiment is running ({share} of the plan). Intervals are wider, so that it may be read every day.",
+    ),
+    "look_fixed": (
+        "这是设计规定的一次中期查看（计划的 {share}）。区间已放宽，各次查看合起来不超过规定的误判率。",
+        "This is one of the looks that the design fixed ({share} of the plan). Intervals are wider, so that all looks "
+        "together keep to the stated error.",
+    ),
+    "look_between": (
+        "现在不是设计规定的查看时间（计划的 {share}），不下结论；下一次在 {next} 人时。",
+        "This is not one of the looks that the design fixed ({share} of the plan), so nothing is concluded; the next "
+        "one is at {next} members.",
+    ),
     "srm_passed": (
         "各组人数与设计比例一致（{p}），分组可信。",
         "Arm sizes agree with the designed shares ({p}): the split can be trusted.",
