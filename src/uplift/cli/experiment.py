@@ -127,7 +127,20 @@ def assign(experiment_id: str, as_of: str | None, workspace_dir: str, as_json: b
 @click.option("--control", help="Flat: the arm to compare with.")
 @click.option("--metric", "metrics", multiple=True, metavar="COLUMN", help="Flat: outcome to improve.")
 @click.option("--guardrail", "guardrails", multiple=True, metavar="COLUMN", help="Flat: outcome not to be harmed.")
-@click.option("--decrease", "decreases", multiple=True, metavar="COLUMN", help="Flat: metric of which less is better.")
+@click.option("--ratio", "ratios", multiple=True, metavar="NAME=COLUMN/COLUMN", help="Flat: sum over sum, to improve.")
+@click.option("--time", "times", multiple=True, metavar="NAME=DAYS:EVENT@HORIZON", help="Flat: days until an event.")
+@click.option("--decrease", "decreases", multiple=True, metavar="METRIC", help="Flat: metric of which less is better.")
+@click.option("--margin", "margins", multiple=True, metavar="METRIC=HARM", help="Flat: what a guardrail may lose.")
+@click.option("--winsorize", multiple=True, metavar="METRIC=QUANTILE", help="Flat: cut larger values, all arms pooled.")
+@click.option("--window", "windows", multiple=True, metavar="METRIC=DAYS", help="Flat: days after assignment.")
+@click.option("--exposed", metavar="COLUMN", help="Flat: 1 for members who were reached.")
+@click.option("--followed", metavar="COLUMN", help="Flat: days followed; refuses unequal windows.")
+@click.option("--assigned-at", metavar="COLUMN", help="Flat: time of assignment.")
+@click.option("--happened", multiple=True, metavar="METRIC=COLUMN", help="Flat: when; refuses what came before.")
+@click.option("--correction", type=click.Choice(["holm", "dunnett"]), default="holm", show_default=True,
+              help="Flat: over the arms.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["auto", "rows", "sums"]), default="auto", show_default=True,
+              help="Flat: read rows, or sum in one pass (auto: Parquet above 2,000,000 rows, or parts).")  # fmt: skip
 @click.option("--share", "shares", multiple=True, metavar="ARM=SHARE", help="Flat: designed share of an arm.")
 @click.option("--covariate", "covariates", multiple=True, metavar="COLUMN", help="Flat: known before assignment.")
 @click.option("--segment", "segments", multiple=True, metavar="COLUMN", help="Flat: cut declared before.")
@@ -150,10 +163,11 @@ def analyze(
     Either ID of a workspace's experiment, or --data with a flat table. Exit status 3: done, but the checks say that the
     result is invalid.
     """
-    from uplift.pipelines.experiment import analyze_flat, analyze_workspace
+    from uplift.pipelines.experiment import analyze_workspace
+    from uplift.pipelines.experiment_flat import analyze_flat
 
     if data is not None and experiment_id is None:
-        metrics = flat["metrics"] or flat["guardrails"]
+        metrics = flat["metrics"] or flat["ratios"] or flat["times"] or flat["guardrails"]
         needed = (("--arm", arm), ("--control", control), ("--metric", metrics), ("--out", out))
         absent = [name for name, value in needed if not value]
         if absent or arm is None or control is None or out is None:
@@ -162,7 +176,11 @@ def analyze(
     elif experiment_id is not None and data is None:
         from uplift.config import Workspace
 
-        given = [f"--{name}" for name in ("metrics", "guardrails", "shares", "covariates", "segments") if flat[name]]
+        given = [
+            f"--{name}"
+            for name in ("metrics", "ratios", "times", "guardrails", "shares", "covariates", "segments")
+            if flat[name]
+        ]
         if arm or control or given:
             raise ConfigError("arms, metrics, shares, covariates and segments stand in the definition of an experiment")
         done = analyze_workspace(Workspace.open(workspace_dir), experiment_id, out=out, seed=seed, progress=progress)

@@ -1,6 +1,7 @@
 """Experiments: design, assignment, and an analysis whose every number says how sure it is."""
 
 from uplift.experiments._encoding import Encoded, encode
+from uplift.experiments._families import Correction
 from uplift.experiments._hashing import hash_uniform
 from uplift.experiments._metric import Metric, roles
 from uplift.experiments._outcomes import Missing
@@ -40,6 +41,7 @@ __all__ = [
     "ArmRegression",
     "Assignment",
     "Balance",
+    "Correction",
     "Difference",
     "Effect",
     "EffectOnExposed",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from uplift.config import MetricSpec
 from uplift.errors import DesignError
 
-Kind = Literal["rate", "mean", "ratio", "retention", "time"]
+Kind = Literal["auto", "rate", "mean", "ratio", "retention", "time"]
 Role = Literal["primary", "secondary", "guardrail"]
 SHARES = ("rate", "retention")
 """Kinds whose values are 0 and 1, one a member."""
@@ -22,7 +22,7 @@ class Metric:
     Attributes
     ----------
     kind
-        ``rate`` (0 or 1 a row) · ``mean`` (a number a row) · ``ratio`` (sum of ``column`` over sum of ``denominator``,
+        ``auto`` (a rate where every value is 0 or 1, else a mean) · ``rate`` · ``mean`` (a number a row) · ``ratio`` (sum of ``column`` over sum of ``denominator``,
         such as money per order) · ``retention`` (0 or 1: active again after ``from_days``) · ``time`` (days in
         ``column`` until something happened, or until the row was last seen; restricted mean time up to
         ``window_days``).
@@ -52,7 +52,7 @@ class Metric:
     """
 
     name: str
-    kind: Kind
+    kind: Kind = "auto"
     unit: str | None = None
     currency: str | None = None
     increase: bool = True
@@ -92,7 +92,7 @@ class Metric:
             found.append(f"metric {self.name!r}: a time needs window_days, the horizon up to which it is averaged")
         if self.winsorize is not None and not 0.5 < self.winsorize < 1:
             found.append(f"metric {self.name!r}: winsorize={self.winsorize} → a quantile such as 0.99")
-        if self.winsorize is not None and self.kind not in ("mean", "ratio"):
+        if self.winsorize is not None and self.kind not in ("auto", "mean", "ratio"):
             found.append(f"metric {self.name!r}: only a mean or a ratio can be winsorised, not a {self.kind}")
         if self.margin is not None and not self.guardrail:
             found.append(f"metric {self.name!r}: a margin is for a guardrail → declare it one, or leave the margin out")

@@ -83,11 +83,11 @@ def read_outcomes(
     metrics: list[Metric] = []
     outcomes: dict[str, Outcome] = {}
     for name in names:
-        metric = specs.get(name, Metric(name, "mean"))
+        metric = specs.get(name, Metric(name))
         parts = _parts(df, metric, missing, codes, arms, problems)
         if parts is None:
             continue
-        metric = _with_kind(metric, parts[0], inferred=name not in specs, problems=problems)
+        metric = _with_kind(metric, parts[0], problems)
         before = len(problems)
         outcome = _outcome(metric, parts, missing, codes, arms, problems, notes)
         if outcome is not None and len(problems) == before:
@@ -227,11 +227,16 @@ def read_numbers(values: pd.Series, name: str, problems: list[str]) -> Floats | 
     return numbers
 
 
-def _with_kind(metric: Metric, values: Floats, *, inferred: bool, problems: list[str]) -> Metric:
+def of_values(metric: Metric, *, binary: bool) -> Metric:
+    """The kind of an undeclared metric, as its values say."""
+    return replace(metric, kind="rate", unit="share") if binary else replace(metric, kind="mean")
+
+
+def _with_kind(metric: Metric, values: Floats, problems: list[str]) -> Metric:
     seen = values[~np.isnan(values)]
     other = ~np.isin(seen, (0.0, 1.0))
-    if inferred:
-        return replace(metric, kind="mean") if other.any() else replace(metric, kind="rate", unit="share")
+    if metric.kind == "auto":
+        return of_values(metric, binary=not other.any())
     if metric.kind in SHARES and other.any():
         examples = ", ".join(f"{x:g}" for x in seen[other][:5])
         problems.append(

@@ -42,8 +42,8 @@ class Request:
     min_cell: int = 11
 
     def metric(self, name: str) -> Metric:
-        """As declared, or a mean in the column of that name."""
-        return self.specs.get(name, Metric(name, "mean"))
+        """As declared, or what the column of that name holds."""
+        return self.specs.get(name, Metric(name))
 
     @property
     def known_before(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ from uplift.experiments._inputs import (
 )
 from uplift.experiments._measured import WHOLE, CellEstimate, Cut, Measured, Place, places
 from uplift.experiments._metric import SHARES, Metric
-from uplift.experiments._outcomes import cut_note
+from uplift.experiments._outcomes import cut_note, of_values
 from uplift.experiments._relation import Bounds, Relation, given_sql, literal, numbers_only, opened, quote
 from uplift.experiments._request import MAX_SEGMENTS, Request, named_arms, refuse
 from uplift.experiments._rows import FITTED, cell_of, exposed_of
@@ -488,8 +488,8 @@ class _Reading:
         for i, name in enumerate(self.request.metrics):
             metric = self.request.metric(name)
             binary = _is_binary(cells, blocks, f"y{i}", self.bounds[metric.values_in])
-            if name not in self.request.specs:
-                metric = replace(metric, kind="rate", unit="share") if binary else metric
+            if metric.kind == "auto":
+                metric = of_values(metric, binary=binary)
             elif metric.kind in SHARES and not binary:
                 value = quote(metric.values_in)
                 rows = self.relation.records(

@@ -1,24 +1,25 @@
-"""Measure an experiment, from a workspace or from a flat table: ``result.json`` and the report in both languages."""
+"""Measure a workspace's experiment: ``result.json`` and the report in both languages."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from uplift.config import ExperimentSpec, MetricSpec, Workspace, dump_yaml
+from uplift.config import ExperimentSpec, Workspace, dump_yaml
 from uplift.data import Engine, write_json_atomic
-from uplift.data.readers import read_flat
-from uplift.errors import ConfigError, DesignError, InputError, did_you_mean, unknown_name
-from uplift.experiments import Metric, Missing, Text, analyze
-from uplift.features import CATALOGUE, OUTCOMES, observed_until, outcomes, to_frame
-from uplift.pipelines._experiments import CENTS, RESULT, Progress, assigned_file, experiment_spec, parse_shares, silent
+from uplift.errors import DesignError, InputError
+from uplift.experiments import Text, analyze
+from uplift.features import CATALOGUE, to_frame
+from uplift.pipelines._experiment_costs import Reached, arm_costs, planned_size, sample_ratio_stages
+from uplift.pipelines._experiment_metrics import SENT, measure_outcomes, metric_label, sent_column
+from uplift.pipelines._experiment_versions import VERSION, assigned_members
+from uplift.pipelines._experiments import RESULT, Progress, experiment_spec, silent
 from uplift.results import Rendered
 from uplift.segments import build_columns, workspace_thresholds
 
@@ -59,15 +60,20 @@ class Analyzed(Rendered):
             if srm["passed"] is None
             else f"{_mark(srm['passed'])} (p = {srm['p_value']:.3g})"
         )
-        lines = [self.result["verdict"]["zh"], self.result["verdict"]["en"], "", f"Sample ratio  {ratio}"]
+        lines = [self.result["verdict"]["zh"], self.result["verdict"]["en"]]
+        for action in self.result.get("actions", ()):
+            lines += ["", action["zh"], action["en"]]
+        lines += ["", f"Sample ratio  {ratio}"]
         test = self.result["checks"]["balance_test"]
         if test["passed"] is not None:
             lines.append(f"Balance       {_mark(test['passed'])} (p = {test['p_value']:.3g})")
+        if not self.valid:
+            return "\n".join([*lines, "", *(f"  {self.folder / name}" for name in (RESULT, *_reports()))])
         lines += ["", f"{'metric':<16}{'arm':<24}{'control':>10}{'effect':>11}{'95% from':>11}{'to':>11}{'adj. p':>11}"]
         kinds = {metric["name"]: metric["kind"] for metric in self.result["metrics"]}
         for row in self.result["effects"]:
             if row["segment_column"] is None:
-                lines.append(_line(row, rate=kinds[row["metric"]] == "rate"))
+                lines.append(_line(row, rate=kinds[row["metric"]] in ("rate", "retention")))
         lines += ["", *(f"  {self.folder / name}" for name in (RESULT, *_reports()))]
         return "\n".join(lines)
 
@@ -94,82 +100,12 @@ def _line(row: Mapping[str, Any], *, rate: bool) -> str:
     )
 
 
-def analyze_flat(
-    data: str | Path,
-    *,
-    arm: str,
-    control: str,
-    metrics: Sequence[str],
-    out: str | Path,
-    shares: Sequence[str] = (),
-    covariates: Sequence[str] = (),
-    segments: Sequence[str] = (),
-    strata: Sequence[str] = (),
-    cluster: str | None = None,
-    unit: str | None = None,
-    guardrails: Sequence[str] = (),
-    decreases: Sequence[str] = (),
-    alpha: float = 0.05,
-    min_cell: int = 11,
-    planned_size: int | None = None,
-    missing: Missing = "refuse",
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Analyzed:
-    """Measure an experiment from a flat table (CSV or Parquet), one row a member.
-
-    Parameters
-    ----------
-    data
-        The table.
-    metrics, guardrails
-        Outcome columns to improve, and outcome columns that must only not be harmed.
-    shares
-        Designed shares as ``ARM=SHARE``; empty: the sample ratio is not checked.
-    decreases
-        Metrics of which less is better.
-    out
-        Folder for ``result.json`` and the reports.
-
-    Raises
-    ------
-    InputError
-        If the table cannot be read or cannot be analysed as asked.
-    """
-    names = [*metrics, *(name for name in guardrails if name not in metrics)]
-    for name in decreases:
-        if name not in names:
-            raise unknown_name("metric", name, names, ConfigError)
-    weights = parse_shares(shares)
-    table = read_flat(data)
-    progress(f"{len(table):,} rows, {len(names)} metrics")
-    marked = {*guardrails, *decreases}
-    specs = {
-        name: _flat_metric(name, table, increase=name not in decreases, guardrail=name in guardrails)
-        for name in names
-        if name in marked and name in table.columns
-    }
-    analysis = analyze(
-        table, arm=arm, control=control, metrics=names, covariates=covariates, segments=segments, weights=weights,
-        cluster=cluster, strata=strata, unit=unit, alpha=alpha, min_cell=min_cell, metric_specs=specs,
-        planned_size=planned_size, missing=missing, seed=seed,
-    )  # fmt: skip
-    return _write(analysis.to_dict(), Path(out), progress)
-
-
-def _flat_metric(name: str, table: pd.DataFrame, *, increase: bool, guardrail: bool) -> Metric:
-    values = pd.to_numeric(table[name], errors="coerce").dropna()
-    binary = bool(values.isin((0, 1)).all())
-    return Metric(
-        name, "rate" if binary else "mean", "share" if binary else None, increase=increase, guardrail=guardrail
-    )
-
-
 def analyze_workspace(
     workspace: Workspace,
     experiment_id: str,
     *,
     out: str | Path | None = None,
+    version: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Analyzed:
@@ -184,6 +120,8 @@ def analyze_workspace(
         Name of a file in ``experiments/``.
     out
         Folder for ``result.json`` and the reports; None: ``reports/experiments/ID/``.
+    version
+        Only members whom this version of the design assigned; None: all versions, each a stratum.
 
     Raises
     ------
@@ -193,36 +131,77 @@ def analyze_workspace(
     spec = experiment_spec(workspace, experiment_id)
     folder = workspace.reports / "experiments" / spec.id if out is None else Path(out)
     with Engine.open(workspace) as engine:
-        spine = _spine(engine, workspace, spec)
+        assigned = assigned_members(engine, workspace, spec, version)
+        spine = assigned.spine
         progress(f"{spec.id}: {spine.num_rows:,} assignments")
-        _propensities(spine, spec)
-        exposure = _exposure(engine, spine, spec, workspace.config.min_cell)
-        table, metrics, early, notes, window = _measured(engine, spine, spec, workspace.config.currency)
+        reached = _exposure(engine, spine, spec)
+        measured = measure_outcomes(engine, spine, spec, workspace.config.currency)
+        table, metrics = measured.table, measured.metrics
+        sent = sent_column(engine, spine, spec)
         progress(f"{len(metrics)} metrics, {len(spec.covariates)} covariates, {len(spec.segments)} segment columns")
-        columns = list(dict.fromkeys((*spec.stratify, *spec.covariates, *spec.segments)))
+        clustered = [spec.cluster] if spec.cluster else []
+        columns = list(dict.fromkeys((*spec.stratify, *spec.covariates, *spec.segments, *clustered)))
         known = build_columns(engine, spine.select(["member_id", "as_of"]), columns)
         table = pd.concat([table, to_frame(known, columns)], axis=1)
         labels = _labels(engine, workspace, spec)
+        costs = arm_costs(engine, spec, reached)
     covariates = list(dict.fromkeys((*spec.stratify, *spec.covariates)))
+    if sent is not None:
+        table[SENT] = sent
+    if assigned.pooled:
+        table[VERSION] = spine["version"].to_pandas().astype(str).to_numpy()
+    ratios = assigned.sample_ratios()
+    broken = [row for row in ratios if row["passed"] is False] if assigned.pooled else []
     analysis = analyze(
         table, arm="arm", control=spec.control, metrics=[metric.name for metric in metrics], covariates=covariates,
-        segments=spec.segments, weights=spec.shares, unit="member_id", alpha=spec.alpha,
+        segments=spec.segments, weights=assigned.shares, unit="member_id", alpha=spec.alpha,
         min_cell=workspace.config.min_cell, metric_specs={metric.name: metric for metric in metrics},
-        planned_size=spec.planned_size, missing="drop", early=early, names=labels, seed=seed,
+        strata=(VERSION,) if assigned.pooled else (), cluster=spec.cluster,
+        planned_size=planned_size(spec, spine), looks=spec.looks, missing="drop", early=measured.early, names=labels,
+        costs=costs, exposed=None if sent is None else SENT, seed=seed,
+        invalid=[
+            Text(
+                f"第 {row['version']} 版的各组人数与设计比例不符，先查清原因再看效果",
+                f"the sizes of the arms of version {row['version']} differ from its design: find the cause first",
+            )
+            for row in broken
+        ],
     )  # fmt: skip
     result = analysis.to_dict()
     result["design"].update(
         id=spec.id, version=spec.version, name_zh=spec.name_zh, name_en=spec.name_en, hypothesis=spec.hypothesis,
-        labels=labels,
+        labels=labels, costs=costs,
+        versions=[
+            {"version": v.version, "members": v.members, "assigned_at": v.assigned_at or None, "shares": v.shares}
+            for v in assigned.versions
+        ],
     )  # fmt: skip
-    result["checks"].update(exposure=exposure, window=window)
+    stages = sample_ratio_stages(spec, assigned, reached, table, metrics[0].name)
+    result["checks"].update(
+        exposure=_exposed(result["checks"].get("exposure", {}), reached.shown(workspace.config.min_cell)),
+        window=measured.window,
+        srm_versions=ratios,
+        srm_stages=stages,
+    )
     result["currency"] = workspace.config.currency
-    result["notes"] = [note._asdict() for note in notes] + result["notes"]
+    result["notes"] = [note._asdict() for note in (*assigned.notes, *measured.notes)] + result["notes"]
     result["provenance"]["definition_hash"] = hashlib.sha256(dump_yaml(spec).encode()).hexdigest()
-    return _write(result, folder, progress)
+    return write_result(result, folder, progress)
 
 
-def _write(result: dict[str, Any], folder: Path, progress: Progress) -> Analyzed:
+def _exposed(counted: Mapping[str, Any], touched: Mapping[str, Any]) -> dict[str, Any]:
+    """Who was sent something by arm, with those who were not where that is known."""
+    return {arm: {**row, "not_sent": counted.get(arm, {}).get("not_sent")} for arm, row in touched.items()}
+
+
+def write_result(result: dict[str, Any], folder: Path, progress: Progress) -> Analyzed:
+    """``result.json`` and the reports in both languages.
+
+    Raises
+    ------
+    InputError
+        If the folder is a file.
+    """
     from uplift.reports import write_experiment_report
 
     if folder.exists() and not folder.is_dir():
@@ -233,42 +212,13 @@ def _write(result: dict[str, Any], folder: Path, progress: Progress) -> Analyzed
     return Analyzed(result, folder)
 
 
-def _spine(engine: Engine, workspace: Workspace, spec: ExperimentSpec) -> pa.Table:
-    select = "SELECT member_id, assigned_at AS as_of, arm, propensity FROM {source} ORDER BY member_id"
-    spine = engine.query(select.format(source="assignments WHERE experiment_id = $id"), {"id": spec.id})
-    if spine.num_rows:
-        return spine
-    path = assigned_file(workspace, spec)
-    if path.is_file():
-        return engine.query(select.format(source="read_parquet($path)"), {"path": str(path)})
-    known = engine.query("SELECT DISTINCT experiment_id FROM assignments ORDER BY 1")["experiment_id"].to_pylist()
-    raise DesignError(
-        f"experiment {spec.id!r} has no row in the table assignments ({did_you_mean(spec.id, known)}) and none was "
-        f"written by `uplift experiment assign {spec.id}`"
-    )
-
-
-def _propensities(spine: pa.Table, spec: ExperimentSpec) -> None:
-    """Refuse rows whose logged chance is not the designed share: their arms do not compare as they stand."""
-    logged = spine.select(["arm", "propensity"]).to_pandas()
-    designed = logged["arm"].map(spec.shares)
-    differs = (logged["propensity"] - designed).abs() > 1e-3
-    if differs.any():
-        example = logged[differs].iloc[0]
-        raise DesignError(
-            f"{int(differs.sum()):,} of {len(logged):,} assignments of {spec.id!r} logged another chance than the "
-            f"design, e.g. {example['propensity']:.4g} for arm {example['arm']!r} where the definition says "
-            f"{spec.shares[example['arm']]:.4g} → correct the shares in the definition, or give the assignments of a "
-            "changed design an experiment of their own"
-        )
-
-
-def _exposure(engine: Engine, spine: pa.Table, spec: ExperimentSpec, min_cell: int) -> dict[str, Any]:
-    """Members by arm to whom something was sent; refuses what happened before the assignment."""
+def _exposure(engine: Engine, spine: pa.Table, spec: ExperimentSpec) -> Reached:
+    """Members by arm to whom something was sent, and who redeemed; refuses what happened before the assignment."""
     engine.register("_spine", spine)
     rows = engine.query(
         """
         SELECT s.arm, count(DISTINCT t.member_id) AS sent,
+          count(DISTINCT t.member_id) FILTER (WHERE t.redeemed_at IS NOT NULL) AS redeemed,
           count(DISTINCT t.member_id) FILTER (
             WHERE least(t.sent_at, t.delivered_at, t.opened_at, t.clicked_at, t.redeemed_at) < s.as_of) AS before
         FROM touches t JOIN _spine s USING (member_id) WHERE t.experiment_id = $id GROUP BY s.arm
@@ -282,75 +232,21 @@ def _exposure(engine: Engine, spine: pa.Table, spec: ExperimentSpec, min_cell: i
             f"for {early:,} members of {spec.id!r} a touch of this experiment happened before their assignment → "
             "correct assigned_at, or the touches' times: what came before cannot be an outcome"
         )
-    sent = {row["arm"]: row["sent"] for row in rows}
-    return {arm.name: {"sent": _shown(sent.get(arm.name, 0), min_cell)} for arm in spec.arms}
-
-
-def _shown(count: int, min_cell: int) -> int | None:
-    return count if count == 0 or count >= min_cell else None
-
-
-def _metric(spec: MetricSpec, currency: str) -> Metric:
-    """The metric as declared, with the unit that the outcome's catalogue knows."""
-    unit = OUTCOMES[spec.outcome].unit
-    return Metric(
-        spec.name, spec.kind, unit if spec.kind == "mean" or unit != "money" else spec.unit,
-        currency if unit == "money" else None, spec.goal == "increase", spec.guardrail, spec.window_days, spec.outcome,
-    )  # fmt: skip
-
-
-def _measured(
-    engine: Engine, spine: pa.Table, spec: ExperimentSpec, currency: str
-) -> tuple[pd.DataFrame, list[Metric], list[Text], list[Text], dict[str, Any]]:
-    """Arms and outcomes, one row an assignment; outcomes whose window is still open are empty."""
-    unknown = [unknown_name("outcome", m.outcome, OUTCOMES) for m in spec.metrics if m.outcome not in OUTCOMES]
-    if unknown:
-        raise DesignError("; ".join(map(str, unknown)))
-    until = observed_until(engine)
-    wanted = {f"metric {i}": (m.outcome, m.window_days) for i, m in enumerate(spec.metrics)}
-    measured = outcomes(engine, spine.select(["member_id", "as_of"]), wanted, until=until)
-    table = spine.select(["member_id", "arm"]).to_pandas()
-    metrics, early, notes = [], [], []
-    window: dict[str, Any] = {"observed_until": None if until is None else until.isoformat(), "metrics": []}
-    last = max(spine["as_of"].to_pylist())
-    for name, given in zip(wanted, spec.metrics, strict=True):
-        values = measured[name].to_numpy(zero_copy_only=False)
-        is_open = int(pd.isna(values).sum())
-        window["metrics"].append({"metric": given.name, "window_days": given.window_days, "open": is_open})
-        ready = last + timedelta(days=given.window_days)
-        when = f"{ready:%Y-%m-%d}"
-        if is_open == len(values):
-            notes.append(
-                Text(
-                    f"指标 {given.name} 的 {given.window_days} 天窗口对所有人都未结束，{when} 之后才有数字",
-                    f"metric {given.name}: the window of {given.window_days} days is open for everybody, "
-                    f"numbers come after {when}",
-                )
-            )
-            continue
-        if is_open:
-            early.append(
-                Text(
-                    f"{given.name} 的 {given.window_days} 天窗口还有 {is_open:,} 人未结束，{when} 之后完整",
-                    f"the window of {given.name} ({given.window_days} days) is still open for {is_open:,} members, "
-                    f"complete after {when}",
-                )
-            )
-        money = OUTCOMES[given.outcome].unit == "money"
-        table[given.name] = values / CENTS if money else values
-        metrics.append(_metric(given, currency))
-    if not metrics:
-        raise DesignError("; ".join(note.en for note in notes) + " → come back then, or shorten window_days")
-    return table, metrics, early, notes, window
+    sizes = spine["arm"].to_pandas().value_counts()
+    names = [arm.name for arm in spec.arms]
+    found = {row["arm"]: row for row in rows}
+    return Reached(
+        {name: int(sizes.get(name, 0)) for name in names},
+        {name: int(found.get(name, {}).get("sent", 0)) for name in names},
+        {name: int(found.get(name, {}).get("redeemed", 0)) for name in names},
+    )
 
 
 def _labels(engine: Engine, workspace: Workspace, spec: ExperimentSpec) -> dict[str, Any]:
     """Names for people: of arms (their offers), of metrics, of segment columns and of lifecycle segments."""
     offers = {row["offer_id"]: row for row in engine.query("SELECT offer_id, name_zh, name_en FROM offers").to_pylist()}
     labels: dict[str, Any] = {"control": {"zh": "对照组", "en": "control"}}
-    for metric in spec.metrics:
-        outcome = OUTCOMES[metric.outcome]
-        labels[metric.name] = {"zh": outcome.text_zh, "en": outcome.text_en}
+    labels |= {metric.name: metric_label(metric) for metric in spec.metrics}
     for arm in spec.arms:
         offer = offers.get(arm.offer_id or "")
         if offer and offer["name_zh"] and offer["name_en"]:

@@ -187,6 +187,8 @@ def power_from_workspace(
     basis: dict[str, dict[str, Any]] = {}
     unit: dict[str, str] = {}
     for name, metric in zip(wanted, spec.metrics, strict=True):
+        if metric.kind != "rate" and metric.kind != "mean":
+            raise DesignError(f"metric {metric.name!r}: power is for rates and means, not for a {metric.kind}")
         values = measured[name].to_numpy(zero_copy_only=False)
         money = OUTCOMES[metric.outcome].unit == "money"
         values = values / CENTS if money else values
