@@ -19,8 +19,9 @@ def test_what_to_do_next_stands_under_the_verdict(result, language, heading):
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"), [("sequence", "may be read every day"), ("look", "one of the looks"), ("between", "nothing is concluded")]
-)  # fmt: skip
+    ("rule", "words"),
+    [("sequence", "may be read every day"), ("look", "one of the looks"), ("between", "nothing is concluded")],
+)
 def test_a_running_experiment_says_how_to_take_its_intervals(result, rule, words):
     metrics = [{"name": "visit", "role": "primary", "kind": "rate"}]
     running = {**result, "metrics": metrics, "design": {**result["design"], "looks": looked(rule)}}
