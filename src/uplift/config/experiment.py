@@ -30,24 +30,55 @@ class MetricSpec(Spec):
     outcome
         Name in ``uplift.features.OUTCOMES``, e.g. ``ordered`` or ``spend``.
     kind
-        ``rate`` (0 or 1 a member) or ``mean`` (a number a member).
+        ``rate`` (0 or 1 a member) · ``mean`` (a number a member) · ``ratio`` (sum of ``outcome`` over sum of
+        ``denominator``, such as spend per order) · ``retention`` (0 or 1: the outcome happens after ``from_days`` and
+        within ``window_days``) · ``time`` (days until the outcome first happens, averaged up to ``window_days``;
+        members whose window is still open count for as long as they were seen).
     window_days
-        Length of the window that starts at assignment.
+        End of the window that starts at assignment.
     goal
         Which way is better.
     guardrail
         True when the experiment must not harm it, rather than improve it.
     unit
         ``share``, ``money`` (given in cents, shown in units), ``count`` or ``days``.
+    denominator
+        Outcome of the catalogue that a ratio is per, e.g. ``orders`` or ``visits``.
+    from_days
+        Where the window of a retention begins, in days after assignment.
+    winsorize
+        Quantile, over all arms together, that larger values are cut to, e.g. 0.99; None leaves them.
+    margin
+        Of a guardrail: the largest harm that can be borne, in the unit of results (0.01 is a point of a rate, money is
+        in units). None: any significant harm counts.
     """
 
     name: str
     outcome: str
-    kind: Literal["rate", "mean"] = "rate"
+    kind: Literal["rate", "mean", "ratio", "retention", "time"] = "rate"
     window_days: int = Field(default=14, ge=1)
     goal: Literal["increase", "decrease"] = "increase"
     guardrail: bool = False
     unit: Literal["share", "money", "count", "days"] = "share"
+    denominator: str | None = None
+    from_days: int = Field(default=0, ge=0)
+    winsorize: float | None = Field(default=None, gt=0.5, lt=1)
+    margin: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        where = f"metric {self.name!r}"
+        if (self.kind == "ratio") != (self.denominator is not None):
+            raise ValueError(f"{where}: a ratio, and only a ratio, has a denominator")
+        if (self.kind == "retention") != (self.from_days > 0):
+            raise ValueError(f"{where}: a retention, and only a retention, has from_days, where its window begins")
+        if self.from_days >= self.window_days:
+            raise ValueError(f"{where}: its window would begin on day {self.from_days} and end on {self.window_days}")
+        if self.winsorize is not None and self.kind not in ("mean", "ratio"):
+            raise ValueError(f"{where}: only a mean or a ratio can be winsorised")
+        if self.margin is not None and not self.guardrail:
+            raise ValueError(f"{where}: a margin is for a guardrail")
+        return self
 
 
 class LooksSpec(Spec):
