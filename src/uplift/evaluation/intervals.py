@@ -24,6 +24,7 @@ from uplift.results import Rendered
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,13 @@ def effect_bands(
 ) -> EffectBands:
     """How large the effect was among members with similar predictions.
 
-    Rows are sorted by their prediction into ``bands`` groups of equal size (equal predictions stay together, groups
-    with too few rows of the arm or the control are joined with the next). The mean of the doubly robust scores in a
-    group is its mean effect. Intervals hold for that mean, not for each single member of the group.
+    Rows are sorted by their prediction, within each fold of the scores, into ``bands`` groups of equal size (equal
+    predictions stay together, groups with too few rows of the arm or the control are joined with the next). The mean
+    of the doubly robust scores in a group is its mean effect. Intervals hold for that mean, not for each single member
+    of the group.
+
+    Sorting within folds matters: a fold whose members did well by chance is predicted less, by models that did not see
+    it, than the others are. Sorted all together, low predictions would go with good luck, and intervals would be off.
 
     Parameters
     ----------
@@ -166,7 +171,7 @@ def effect_bands(
         given = scores.assigned[rows]
         if min((given == k + 1).sum(), (given == 0).sum()) < min_rows:
             raise InputError(f"arm {arm!r} or its control has fewer than {min_rows} rows: there is nothing to compare")
-        place, upto = _places(predicted[rows, k], given == k + 1, given == 0, bands, min_rows)
+        place, upto = _places(predicted[rows, k], scores.fold[rows], given == k + 1, given == 0, bands, min_rows)
         above = [-np.inf, *upto[:-1]]
         for number in range(len(upto)):
             mine = rows[place == number]
@@ -177,25 +182,31 @@ def effect_bands(
 
 
 def _places(
-    predicted: Floats, treated: npt.NDArray[np.bool_], control: npt.NDArray[np.bool_], bands: int, least: int
+    predicted: Floats, fold: Ints, treated: Mask, control: Mask, bands: int, least: int
 ) -> tuple[Ints, list[float]]:
-    """Band of each row, and the upper edges, the last one infinite."""
+    """Band of each row by its rank within its fold, and the bands' upper edges, the last one infinite."""
     levels = np.arange(1, bands) / bands
-    edges = np.unique(np.quantile(predicted, levels, method="inverted_cdf")) if bands > 1 else np.zeros(0)
-    edges = edges[edges < predicted.max()]
-    first = np.searchsorted(edges, predicted, side="left")
-    sizes = [np.bincount(first[side], minlength=len(edges) + 1) for side in (treated, control)]
+    place = np.zeros(len(predicted), dtype=np.intp)
+    edges = np.zeros(len(levels))
+    for number in np.unique(fold):
+        held = fold == number
+        own = np.quantile(predicted[held], levels, method="inverted_cdf")
+        place[held] = np.searchsorted(own, predicted[held], side="left")
+        edges += own * held.mean()
+    sizes = [np.bincount(place[side], minlength=bands) for side in (treated, control)]
+    joined = np.zeros(bands, dtype=np.intp)
     upto: list[float] = []
     sums = np.zeros(2)
-    for number in range(len(edges) + 1):
+    for number in range(bands):
+        joined[number] = len(upto)
         sums += [size[number] for size in sizes]
         rest = [size[number + 1 :].sum() for size in sizes]
-        if number == len(edges):
+        if number == bands - 1:
             upto.append(np.inf)
         elif min(sums) >= least and min(rest) >= least:
             upto.append(float(edges[number]))
             sums = np.zeros(2)
-    return np.searchsorted(upto[:-1], predicted, side="left").astype(np.intp), upto
+    return joined[place], upto
 
 
 def _band(
