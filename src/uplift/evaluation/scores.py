@@ -183,8 +183,8 @@ def training_of(
     ----------
     estimate
         Estimate the propensities, cross-fitted, instead of taking the trial's.
-    fold, halves
-        As in :class:`~uplift.learners.Training`.
+    fold, halves, groups
+        As in :class:`~uplift.learners.Training`; groups by any name.
     groups
         Rows with the same value belong together, ``(n,)``.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,7 +40,7 @@ class Bins:
         self,
         params: Mapping[str, Any],
         rows: Ints,
-        target: Floats,
+        target: npt.NDArray[np.floating[Any]],
         weight: Floats | None,
         flag: npt.NDArray[np.bool_] | None = None,
     ) -> Any:
@@ -76,23 +75,17 @@ class Bins:
 
     def _dataset(self, params: Mapping[str, Any], flag: npt.NDArray[np.bool_] | None) -> Any:
         """All rows; made once for the same parameters."""
-        key = repr(sorted((name, str(value)) for name, value in params.items() if name not in _NOT_OF_BINS))
+        key = repr((sorted((name, str(v)) for name, v in params.items() if name not in _NOT_OF_BINS), flag is None))
         with self._lock:
             if key not in self._made:
-                self._made[key] = _construct(self.matrix, params, self.categorical)
-            if flag is None:
-                return self._made[key]
-            both = f"{key} and a flag"
-            if both not in self._made:
-                every = np.arange(len(self.matrix))
-                column = _construct(flag.astype(np.float32)[:, None], params, ())
-                data = self._made[key].subset(every).construct()
-                with warnings.catch_warnings():
-                    # that neither keeps its raw values, and that categories are to be named again: both are known
-                    warnings.simplefilter("ignore", UserWarning)
-                    data.add_features_from(column)
-                self._made[both] = data
-            return self._made[both]
+                self._made[key] = self._construct(params, flag)
+            return self._made[key]
+
+    def _construct(self, params: Mapping[str, Any], flag: npt.NDArray[np.bool_] | None) -> Any:
+        import lightgbm
+
+        matrix = self.matrix if flag is None else np.column_stack([self.matrix, flag.astype(np.float32)])
+        return lightgbm.Dataset(matrix, categorical_feature=list(self.categorical), params=dict(params)).construct()
 
 
 _NOT_OF_BINS = frozenset(
@@ -109,9 +102,3 @@ _NOT_OF_BINS = frozenset(
     }
 )
 """Parameters of ours that leave bins as they are; whatever else a caller adds gets bins of its own."""
-
-
-def _construct(matrix: Matrix, params: Mapping[str, Any], categorical: Sequence[int]) -> Any:
-    import lightgbm
-
-    return lightgbm.Dataset(matrix, categorical_feature=list(categorical), params=dict(params)).construct()

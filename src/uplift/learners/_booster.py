@@ -115,7 +115,8 @@ def fit_regressor(
     spread = float(np.sqrt(np.average((target - centre) ** 2, weights=weight)))
     if not spread > 1e-12 * max(1.0, abs(centre)):
         return ConstantScorer(centre)
-    text = _train(settings, "regression", bins, rows, (target - centre) / spread, weight, flag)
+    standardised = ((target - centre) / spread).astype(np.float32)
+    text = _train(settings, "regression", bins, rows, standardised, weight, flag)
     return BoosterScorer(text, "identity", centre, spread, bins.matrix.shape[1] + (flag is not None))
 
 
@@ -134,7 +135,7 @@ def _train(
     objective: str,
     bins: Bins,
     rows: Ints,
-    target: Floats,
+    target: npt.NDArray[np.floating[Any]],
     weight: Floats,
     flag: Mask | None,
 ) -> str:

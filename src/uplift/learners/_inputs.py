@@ -16,6 +16,7 @@ from uplift.errors import InputError, did_you_mean
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+Folds = npt.NDArray[np.int16]
 
 MIN_ARM_ROWS = 10
 """Fewer rows than this that received an arm, or the control, are refused."""
@@ -37,7 +38,7 @@ class Arms:
 
     names: tuple[Any, ...]
     control: Any
-    codes: Ints
+    codes: npt.NDArray[np.integer[Any]]
 
 
 def plain(value: Any) -> Any:
@@ -81,7 +82,7 @@ def check_outcome(
         problems.append("Complex data not supported in y")
         return nothing
     try:
-        values = array.astype(np.float64)
+        values = array.astype(np.float64, copy=False)
     except (TypeError, ValueError):
         try:
             values = pd.Series(array).to_numpy(dtype=np.float64, na_value=np.nan)
@@ -134,7 +135,7 @@ def check_treatment(treatment: Any, n: int, control: Any, problems: list[str]) -
         )
         return None
     order = {label: j for j, label in enumerate((control, *names))}
-    return Arms(names, control, np.array([order[label] for label in labels], dtype=np.intp)[codes])
+    return Arms(names, control, np.array([order[label] for label in labels], dtype=np.int16)[codes])
 
 
 def _guess_control(labels: list[Any], problems: list[str]) -> Any:
@@ -156,7 +157,7 @@ def _sorted(labels: Sequence[Any]) -> list[Any]:
 def check_weight(sample_weight: Any, n: int, problems: list[str]) -> Floats:
     """Weights, ones where none are given."""
     if sample_weight is None:
-        return np.ones(n)
+        return np.broadcast_to(np.ones(1), n)
     if isinstance(sample_weight, numbers.Real):
         return np.full(n, float(sample_weight))
     array = vector("sample_weight", sample_weight, n, problems)
@@ -216,14 +217,14 @@ def threads_of(n_jobs: int | None) -> int:
     return n_jobs if n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + n_jobs)
 
 
-def assign_folds(strata: Ints, folds: int, groups: Ints | None, seed: int) -> Ints:
+def assign_folds(strata: npt.NDArray[np.integer[Any]], folds: int, groups: Ints | None, seed: int) -> Folds:
     """Fold of each row, ``(n,)`` from 0 to ``folds - 1``.
 
     Rows of one group share a fold; without groups every stratum is spread evenly. The assignment depends on the order
     of the rows and the seed, not on how strata or groups are named.
     """
     rng = np.random.default_rng(seed)
-    result = np.empty(len(strata), dtype=np.intp)
+    result = np.empty(len(strata), dtype=np.int16)
     if groups is not None:
         count = int(groups.max()) + 1 if len(groups) else 0
         result[:] = rng.permutation(np.arange(count) % folds)[groups]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from uplift.errors import InputError, did_you_mean
-from uplift.learners._inputs import Arms, Floats, Ints, plain
+from uplift.learners._inputs import Arms, Floats, plain
 
 SUM_TOLERANCE = 1e-3
 MIN_EFFECTIVE = 0.10
@@ -96,7 +96,11 @@ def _checked(array: Floats, arms: Arms, problems: list[str]) -> Floats | None:
 
 
 def estimated_propensity(
-    matrix: npt.NDArray[np.float32], categorical: Sequence[int], arms: Arms, weight: Floats, folds: Ints
+    matrix: npt.NDArray[np.float32],
+    categorical: Sequence[int],
+    arms: Arms,
+    weight: Floats,
+    folds: npt.NDArray[np.integer[Any]],
 ) -> tuple[Floats, list[str]]:
     """Multinomial logistic regression, each row predicted from the folds that it is not in, and what speaks against it.
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from uplift.errors import InputError
 from uplift.learners._bins import Bins
 from uplift.learners._inputs import MIN_ARM_ROWS, Arms
+from uplift.learners._program import BLOCK
 from uplift.learners._propensity import check_effective, pairwise
 from uplift.learners._scorers import Scorer
 
@@ -79,7 +80,7 @@ class Pair:
     """
 
     rows: Ints
-    w: Ints
+    w: npt.NDArray[np.int8]
     y: Floats
     p: Floats
     reach: Floats
@@ -149,11 +150,11 @@ class Training:
     arms: Arms
     propensity: Floats
     weight: Floats
-    folds: Ints
+    folds: npt.NDArray[np.integer[Any]]
     seed: int
     threads: int
     within: Mask | None = None
-    halves: Ints | None = None
+    halves: npt.NDArray[np.integer[Any]] | None = None
     groups: Ints | None = None
     cache: Cache = field(default_factory=Cache, repr=False)
 
@@ -175,19 +176,13 @@ class Training:
         """Whether any arm but the control was received, ``(n,)``."""
         return self.cache.get("treated", lambda: self.arms.codes > 0)
 
-    @property
-    def inverse(self) -> Floats:
-        """Sample weight over the probability of what was received, ``(n,)``: the weights of outcome models."""
-
-        def make() -> Floats:
-            received = np.take_along_axis(self.propensity, self.arms.codes[:, None], axis=1)[:, 0]
-            result: Floats = self.weight / received
-            return result
-
-        return self.cache.get("inverse", make)
+    def inverse(self, rows: Ints) -> Floats:
+        """Sample weight over the probability of what was received, of some rows: the weights of outcome models."""
+        received = self.propensity[rows, self.arms.codes[rows]]
+        return np.divide(self.weight[rows], received, out=received)
 
     @property
-    def crossfit_ids(self) -> Ints:
+    def crossfit_ids(self) -> npt.NDArray[np.integer[Any]]:
         """Fold of each row for cross-fitting, ``(n,)``: ``folds`` unless one alone is left of them."""
         if self.within is None or self.halves is None or np.ptp(self.folds[self.within]):
             return self.folds
@@ -216,7 +211,7 @@ class Training:
         rows = np.flatnonzero(offered & ((self.arms.codes == arm) | (self.arms.codes == 0)))
         return Pair(
             rows=rows,
-            w=(self.arms.codes[rows] == arm).astype(np.intp),
+            w=(self.arms.codes[rows] == arm).astype(np.int8),
             y=self.y[rows],
             p=pairwise(self.propensity[rows], arm),
             reach=self.propensity[rows, arm] + self.propensity[rows, 0],
@@ -253,7 +248,7 @@ class Training:
 
     def fitted(self, rows: Ints, fit: OutcomeFitter) -> Scorer:
         """The outcome model of some rows of one arm, weighted inversely to the probability of having received it."""
-        return self.cache.get(f"model {fit.key} {_digest(rows)}", lambda: fit(self, rows, self.inverse[rows]))
+        return self.cache.get(f"model {fit.key} {_digest(rows)}", lambda: fit(self, rows, self.inverse(rows)))
 
     def out_of_fold(self, rows: Ints, fit: OutcomeFitter) -> Floats:
         """What outcome models of some rows of one arm expect of everybody, ``(n,)``.
@@ -268,15 +263,17 @@ class Training:
             wanted = np.ones(len(ids), dtype=bool) if self.within is None else self.within
             result = np.full(len(ids), np.nan)
             for fold in np.unique(ids[wanted]):
-                chosen = wanted & (ids == fold)
                 model = self.fitted(rows[ids[rows] != fold], fit)
-                result[chosen] = model.values(self.matrix[chosen], self.threads)
+                chosen = np.flatnonzero(wanted & (ids == fold))
+                for start in range(0, len(chosen), BLOCK):
+                    block = chosen[start : start + BLOCK]
+                    result[block] = model.values(self.matrix[block], self.threads)
             return result
 
         return self.cache.get(key, make)
 
 
 def _digest(rows: Ints, more: bytes = b"") -> str:
-    digest = hashlib.blake2b(rows.tobytes(), digest_size=16)
+    digest = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=16)
     digest.update(more)
     return digest.hexdigest()

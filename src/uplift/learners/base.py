@@ -162,8 +162,12 @@ class BaseUpliftLearner(BaseEstimator):
 
     def fit_prepared(self, encoder: FrameEncoder, training: Training) -> Self:
         """Learn from what :func:`prepare` made, so that several learners share bins, folds and outcome models."""
-        program = EffectProgram(tuple(check_terms(self._fit_arm(training, pair)) for pair in training.pairs()))
-        arms = training.arms
+
+        def terms(pair: Pair) -> tuple[Term, ...]:
+            return check_terms(self._fit_arm(training, pair))
+
+        # map, unlike a comprehension, lets go of a pair before the next one is made
+        program, arms = EffectProgram(tuple(map(terms, training.pairs()))), training.arms
         self._set_fitted(encoder, program, arms.names, arms.control, "binary" if training.binary else "continuous")
         return self
 

@@ -155,7 +155,7 @@ class ChurnModel(ClassifierMixin, BaseEstimator):
         )
 
     def _out_of_fold(
-        self, settings: BoosterSettings, bins: Bins, target: Floats, weight: Floats, folds: npt.NDArray[np.intp]
+        self, settings: BoosterSettings, bins: Bins, target: Floats, weight: Floats, folds: npt.NDArray[np.int16]
     ) -> Floats:
         """Log-odds of every row from a model that has not seen its fold."""
         scores = np.empty(len(target))

@@ -159,8 +159,7 @@ class XLearner(BoostedLearner):
     """
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
-        without, with_arm = self._crossfitted(training, pair)
-        imputed = np.where(pair.w == 1, pair.y - without, with_arm - pair.y)
+        imputed = imputed_effects(pair, *self._crossfitted(training, pair))
         of_control, of_arm = (
             self._effect_model(training, pair.rows[mine], imputed[mine], pair.balanced[mine])
             for mine in (pair.w == 0, pair.w == 1)
@@ -177,11 +176,9 @@ class RLearner(BoostedLearner):
     """
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
-        without, with_arm = self._crossfitted(training, pair)
-        mean = (1 - pair.p) * without + pair.p * with_arm
-        residual = pair.w - pair.p
-        weight = pair.representative * residual**2
-        return [Term(1.0, self._effect_model(training, pair.rows, (pair.y - mean) / residual, weight))]
+        ratio = residual_ratio(pair, *self._crossfitted(training, pair))
+        weight = pair.representative * (pair.w - pair.p) ** 2
+        return [Term(1.0, self._effect_model(training, pair.rows, ratio, weight))]
 
 
 class DRLearner(BoostedLearner):
@@ -196,13 +193,22 @@ class DRLearner(BoostedLearner):
         return [Term(1.0, self._effect_model(training, pair.rows, pseudo, pair.representative))]
 
 
-def doubly_robust(pair: Pair, without: Floats, with_arm: Floats) -> Floats:
-    """Pseudo-outcome of each row whose mean given the features is the effect, ``(m,)``.
+# Pseudo-outcomes. ``without`` and ``with_arm`` are mean outcomes without and with the arm, ``(m,)``, in which the row's
+# own outcome had no part.
 
-    Parameters
-    ----------
-    without, with_arm
-        Mean outcomes without and with the arm that the row's own outcome had no part in, ``(m,)``.
-    """
+
+def imputed_effects(pair: Pair, without: Floats, with_arm: Floats) -> Floats:
+    """Outcome less what the other side would have had, ``(m,)``: with the arm less without."""
+    return np.where(pair.w == 1, pair.y - without, with_arm - pair.y)
+
+
+def residual_ratio(pair: Pair, without: Floats, with_arm: Floats) -> Floats:
+    """Residual of the outcome over the residual of the treatment, ``(m,)``."""
+    mean = (1 - pair.p) * without + pair.p * with_arm
+    return np.asarray((pair.y - mean) / (pair.w - pair.p))
+
+
+def doubly_robust(pair: Pair, without: Floats, with_arm: Floats) -> Floats:
+    """Pseudo-outcome whose mean given the features is the effect, ``(m,)``."""
     residual = np.where(pair.w == 1, (pair.y - with_arm) / pair.p, -(pair.y - without) / (1 - pair.p))
     return np.asarray(with_arm - without + residual)

@@ -14,7 +14,7 @@ from uplift import __version__
 from uplift.config import parse_share
 from uplift.data import fingerprint, read_flat, write_json_atomic
 from uplift.errors import InputError, did_you_mean, unknown_name
-from uplift.evaluation import UpliftSearchCV
+from uplift.evaluation import SIMPLICITY, UpliftSearchCV
 from uplift.learners import LEARNERS
 from uplift.learners.bundle import save_bundle
 from uplift.pipelines._training import Progress, silent
@@ -77,8 +77,8 @@ def train_flat(
     models: dict[str, Any] = {}
     found: dict[str, dict[str, Any]] = {}
     for name in outcomes:
-        progress(f"{name}: choosing among {len(learners or LEARNERS)} learners on {len(X):,} rows")
-        search = UpliftSearchCV(list(learners) or None, random_state=seed).fit(
+        progress(f"{name}: choosing among {len(learners or SIMPLICITY)} learners on {len(X):,} rows")
+        search = UpliftSearchCV(list(learners) or None, random_state=seed, n_jobs=-1).fit(
             X, y[name], treatment, propensity=propensity, control=control
         )
         models[name] = search.best_estimator_

@@ -25,7 +25,7 @@ from uplift.pipelines._valuing import Valuing, effects_of
 from uplift.tracking import PinnedModel, Registry, Run, open_registry, run_key
 
 UPLIFT = "uplift"
-BASELINES = ("none", "constant", "logistic_T", "response")
+BASELINES = ("none", "constant", "logistic_T", "linear_DR", "response")
 MONEY = frozenset({"spend", "margin"})
 
 
