@@ -26,6 +26,7 @@ ROWS = {
     "learners/clone-and-seed": "the caller's estimator is cloned; a seed makes fits identical",
     "learners/simple-candidates": "no effect, constant effect, logistic T and response model among the candidates",
     "learners/intervals": "intervals of effects",
+    "learners/forests": "forests of causalml's trees, without its bags and penalties",
     "metrics/absolute-units": "absolute units; no division by a total near zero",
     "metrics/ties": "equal scores are one group: a constant score has no Qini",
     "metrics/oracles": "AUTOC weights the TOC by 1, QINI by q",
@@ -41,6 +42,7 @@ ROWS = {
     "evaluation/segments": "effects by segment",
     "evaluation/policy-gain": "gain of a policy, cross-fitted doubly robust",
     "evaluation/selection": "chosen out of fold with one standard error, reported on rows that did not choose",
+    "evaluation/responders": "responder rules are measured on members who did not find them",
     "evaluation/verdict": "the verdict does not cry wolf",
     "experiments/sample-ratio": "sample ratio",
     "experiments/average": "average effect",
@@ -65,9 +67,8 @@ ROWS = {
 }
 
 NOT_YET = {
-    "learners/class-transformation",
-    "learners/threads",
-    "learners/intervals",
+    "learners/forests",
+    "evaluation/responders",
     "experiments/ratio",
     "experiments/peeking",
     "experiments/long-term",
