@@ -20,9 +20,11 @@ from uplift.experiments.checks import (
     sample_ratio,
     sample_ratio_evidence,
 )
+from uplift.experiments.contrasts import Meeting, Novelty, TagEffect, contrast, meeting, novelty, tag_effects
 from uplift.experiments.estimators import ArmMeans, ArmRegression, Difference, Ratio, difference, fieller
 from uplift.experiments.exposure import EffectOnExposed, effect_on_exposed
 from uplift.experiments.layers import in_slice, layer_conflicts
+from uplift.experiments.longterm import Horizon, Projection, horizon, project
 from uplift.experiments.moments import Moments
 from uplift.experiments.multiplicity import benjamini_hochberg, dunnett, holm
 from uplift.experiments.power import ArmPower, Power, SimulatedPower, explained_variance, power, simulate_power
@@ -46,12 +48,16 @@ __all__ = [
     "Effect",
     "EffectOnExposed",
     "Encoded",
+    "Horizon",
     "Interaction",
     "Look",
+    "Meeting",
     "Metric",
     "Missing",
     "Moments",
+    "Novelty",
     "Power",
+    "Projection",
     "Ratio",
     "SampleRatio",
     "Shrunk",
@@ -59,6 +65,7 @@ __all__ = [
     "Stage",
     "StageRatio",
     "Survival",
+    "TagEffect",
     "Text",
     "Verdict",
     "Version",
@@ -70,6 +77,7 @@ __all__ = [
     "balance",
     "benjamini_hochberg",
     "boundary",
+    "contrast",
     "crossing_probability",
     "diagnose_sample_ratio",
     "difference",
@@ -80,11 +88,15 @@ __all__ = [
     "fieller",
     "hash_uniform",
     "holm",
+    "horizon",
     "in_slice",
     "layer_conflicts",
     "look",
+    "meeting",
+    "novelty",
     "poolable",
     "power",
+    "project",
     "refuse_silent_change",
     "robust_critical_value",
     "roles",
@@ -94,5 +106,6 @@ __all__ = [
     "simulate_power",
     "spent",
     "survival",
+    "tag_effects",
     "version_notes",
 ]

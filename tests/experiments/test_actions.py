@@ -1,0 +1,126 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from uplift.experiments import Metric, Text, analyze
+
+MONEY = {"spend": Metric("spend", "mean", unit="money", currency="CNY")}
+NUMBER = re.compile(r"[+-]?\d[\d,]*\.?\d*%?")
+
+
+def shop(n=8000, gift=0.0, voucher=0.0, seed=0, by_city=None):
+    """Spend of members in three cities; effects a member of the two offers, and by (offer, city)."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {"arm": rng.choice(["control", "gift", "voucher"], n), "city": rng.choice(["北京", "上海", "广州"], n)}
+    )
+    table["spend"] = rng.gamma(2, 10, n) + table["arm"].map({"control": 0.0, "gift": gift, "voucher": voucher})
+    for (arm, city), effect in (by_city or {}).items():
+        table.loc[(table["arm"] == arm) & (table["city"] == city), "spend"] += effect
+    return table
+
+
+def actions(table, **more):
+    given = {"metrics": ["spend"], "segments": ["city"], "metric_specs": MONEY} | more
+    return analyze(table, arm="arm", control="control", **given)
+
+
+def test_what_works_is_rolled_out_for_what_it_gains():
+    result = actions(shop(voucher=3.0))
+    (action,) = result.actions
+    assert (action.kind, action.arm, action.instead_of) == ("roll_out", "voucher", "control")
+    assert action.gain == pytest.approx(3.0, abs=0.8)
+    assert action.gain_low < action.gain < action.gain_high
+    assert action.probability > 0.999
+    assert action.total == pytest.approx(action.gain * 8000)
+    assert action.basis.startswith("flat prior")
+
+
+def test_the_cost_of_the_offer_is_taken_off_and_can_turn_the_advice():
+    (free,), (cheap,), (dear,) = (actions(shop(voucher=3.0), costs={"voucher": c}).actions for c in (0, 1.0, 6.0))
+    assert cheap.gain == pytest.approx(free.gain - 1.0)
+    assert cheap.cost == 1.0
+    assert (dear.kind, dear.arm, dear.instead_of) == ("stop", "control", "voucher")
+    assert dear.gain == pytest.approx(6.0 - free.gain)
+
+
+def test_harm_is_stopped():
+    result = actions(shop(voucher=-3.0))
+    assert result.verdict.status == "harmful"
+    assert (result.actions[0].kind, result.actions[0].instead_of) == ("stop", "voucher")
+    assert result.actions[0].gain == pytest.approx(3.0, abs=0.8)
+
+
+def test_a_hint_is_followed_and_nothing_is_not():
+    hint = actions(shop(voucher=0.5, seed=4))
+    assert hint.verdict.status == "no_evidence"
+    assert hint.actions[0].kind == "run_on"
+    assert 8000 < hint.actions[0].until <= 32_000
+    nothing = actions(shop(seed=2))
+    assert nothing.actions[0].kind == "stop"
+    assert nothing.actions[0].total is None or nothing.actions[0].gain > 0
+
+
+def test_too_early_runs_on_until_the_plan():
+    (action,) = actions(shop(n=2000), planned_size=6000).actions
+    assert (action.kind, action.until) == ("run_on", 6000)
+
+
+def test_numbers_that_cannot_be_trusted_lead_to_nothing():
+    result = actions(shop(voucher=3.0), invalid=[Text("坏了", "broken")])
+    assert result.actions == ()
+    assert result.to_dict()["actions"] == []
+
+
+def test_a_segment_is_given_what_works_there():
+    table = shop(voucher=4.0, by_city={("voucher", "广州"): -6.0, ("gift", "广州"): 5.0})
+    found = actions(table).actions
+    assert [action.kind for action in found] == ["roll_out", "switch"]
+    switch = found[1]
+    assert (switch.arm, switch.instead_of, switch.segment) == ("gift", "voucher", "广州")
+    assert switch.gain == pytest.approx(7.0, abs=1.5)
+    assert switch.probability >= 0.95
+    assert switch.members == (table["city"] == "广州").sum()
+    assert "segments" in switch.basis
+
+
+def test_a_segment_may_be_better_without_any_offer():
+    found = actions(shop(voucher=4.0, by_city={("voucher", "广州"): -9.0}), costs={"voucher": 0.5}).actions
+    assert [(a.kind, a.arm) for a in found] == [("roll_out", "voucher"), ("switch", "control")]
+    assert found[1].cost == -0.5
+
+
+def test_suppressed_cells_are_not_used():
+    table = shop(voucher=4.0, by_city={("voucher", "广州"): -9.0})
+    kept = table.drop(table.index[(table["city"] == "广州") & (table["arm"] == "voucher")][5:])
+    assert all(action.segment != "广州" for action in actions(kept).actions)
+
+
+def test_without_a_metric_in_money_gains_are_in_members():
+    rng = np.random.default_rng(0)
+    table = shop()
+    table["bought"] = (rng.random(len(table)) < np.where(table["arm"] == "gift", 0.3, 0.2)).astype(int)
+    (action,) = analyze(table, arm="arm", control="control", metrics=["bought"], costs={"gift": 2.0}).actions
+    assert (action.kind, action.metric, action.currency, action.cost) == ("roll_out", "bought", None, None)
+    assert "个百分点" in action.zh
+    assert "人" in action.zh
+
+
+def test_margin_counts_before_turnover():
+    table = shop(voucher=3.0)
+    table["margin"] = table["spend"] * 0.3 - np.where(table["arm"] == "voucher", 3.0, 0.0)
+    specs = MONEY | {"margin": Metric("margin", "mean", unit="money", currency="CNY", outcome="margin")}
+    result = actions(table, metrics=["spend", "margin"], metric_specs=specs)
+    assert result.actions[0].metric == "margin"
+
+
+@pytest.mark.parametrize("table", [shop(voucher=3.0), shop(voucher=-3.0), shop(seed=2), shop(voucher=0.5, seed=4)])
+def test_both_languages_say_the_same_numbers(table):
+    result = actions(table, costs={"voucher": 0.4}, names={"voucher": {"zh": "满减券", "en": "Voucher"}})
+    for said in (result.verdict, *result.actions):
+        assert sorted(NUMBER.findall(said.zh)) == sorted(NUMBER.findall(said.en))
+        assert not re.search(r"[\u4e00-\u9fff][,;:()?!]|[,;:(?!][\u4e00-\u9fff]", said.zh)
+        assert said.zh.endswith("。")
+        assert "满减券" not in said.en

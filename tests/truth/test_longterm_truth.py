@@ -1,0 +1,166 @@
+"""Long-term effects and projections, novelty, meeting experiments and tags: each against a truth that is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from uplift.experiments.contrasts import meeting, novelty, tag_effects
+from uplift.experiments.estimators import ArmRegression
+from uplift.experiments.longterm import horizon, project
+
+LONG = 2000
+
+
+def lengths(quick, long=LONG):
+    return pytest.mark.parametrize("repeats", [quick, pytest.param(long, marks=pytest.mark.proof)])
+
+
+def near(share, expected, repeats, tolerance):
+    noise = 3 * math.sqrt(expected * (1 - expected) / repeats) if repeats < LONG else 0.0
+    return abs(share - expected) <= max(tolerance, noise)
+
+
+def world(rng, n, direct=0.0):
+    """Two early outcomes that an offer moves, and a long-term outcome that follows from them (and from ``direct``)."""
+    arm = (rng.random(n) < 0.8).astype(np.int64)
+    trait = rng.normal(size=n)
+    early = np.column_stack(
+        [rng.poisson(np.exp(0.2 + 0.4 * trait + 0.3 * arm)), trait + 0.4 * arm + rng.normal(size=n)]
+    ).astype(float)
+    late = 2 + early @ np.array([1.5, 0.8]) + direct * arm + 2 * rng.standard_t(5, size=n)
+    return arm, early, late
+
+
+EFFECT = 1.5 * (math.exp(0.2 + 0.08) * (math.exp(0.3) - 1)) + 0.8 * 0.4
+
+
+@lengths(300)
+def test_a_projection_covers_under_surrogacy_and_is_exposed_without(repeats, proof):
+    rng = np.random.default_rng(1)
+    hits = {"projection": 0, "history taken as known": 0, "direct": 0}
+    exposed = {"surrogacy": 0, "direct": 0}
+    for _ in range(repeats):
+        _, history, outcome = world(rng, 400)
+        arm, early, late = world(rng, 1500)
+        found = project(early, arm, history, outcome, measured=late)
+        hits["projection"] += found.effect.low <= EFFECT <= found.effect.high
+        exposed["surrogacy"] += bool(found.exposed)
+        slope = np.linalg.lstsq(np.column_stack([np.ones(400), history]), outcome, rcond=None)[0]
+        naive = ArmRegression(None, arm, 2).estimate(early @ slope[1:]).difference(1, 0)
+        hits["history taken as known"] += naive.low <= EFFECT <= naive.high
+        arm, early, late = world(rng, 1500, direct=-1.0)
+        biased = project(early, arm, history, outcome, measured=late)
+        assert found.label == biased.label == "projection"
+        hits["direct"] += biased.effect.low <= EFFECT - 1 <= biased.effect.high
+        exposed["direct"] += bool(biased.exposed)
+    shares = {name: count / repeats for name, count in hits.items()}
+    setting = f"95 % interval of a projected effect, {repeats:,} repeats"
+    assert proof(
+        "experiments/long-term", setting, method="surrogate index under surrogacy", target="95 ± 1.5 %",
+        figure=f"{100 * shares['projection']:.1f} %", holds=near(shares["projection"], 0.95, repeats, 0.015),
+    )  # fmt: skip
+    assert proof(
+        "experiments/long-term", setting, method="history taken as known", target="95 ± 1.5 %",
+        figure=f"{100 * shares['history taken as known']:.1f} %",
+        holds=shares["history taken as known"] < 0.935, planted=True,
+    )  # fmt: skip
+    assert proof(
+        "experiments/long-term", setting, method="a direct effect past the surrogates (still labelled projection)",
+        target="95 ± 1.5 %", figure=f"{100 * shares['direct']:.1f} %", holds=shares["direct"] < 0.5, planted=True,
+    )  # fmt: skip
+    setting = f"projections that the holdout comparison exposes, {repeats:,} repeats"
+    assert proof(
+        "experiments/long-term", setting, method="under surrogacy", target="5 ± 1.5 %",
+        figure=f"{100 * exposed['surrogacy'] / repeats:.1f} %",
+        holds=near(exposed["surrogacy"] / repeats, 0.05, repeats, 0.015),
+    )  # fmt: skip
+    assert proof(
+        "experiments/long-term", setting, method="a direct effect past the surrogates", target="above 90 %",
+        figure=f"{100 * exposed['direct'] / repeats:.1f} %", holds=exposed["direct"] / repeats > 0.9, planted=True,
+    )  # fmt: skip
+
+
+@lengths(300)
+def test_intention_to_treat_against_the_holdout_covers(repeats, proof):
+    """A tenth of the members never open what they are sent: those who did are another kind of member."""
+    rng = np.random.default_rng(2)
+    hits, exposed_only = 0, 0
+    for _ in range(repeats):
+        arm = (rng.random(2000) < 0.9).astype(np.int64)
+        loyal = rng.normal(size=2000)
+        opened = (arm == 1) & (loyal + rng.normal(size=2000) > -1)
+        spend = np.exp(1 + 0.5 * loyal + 0.5 * rng.normal(size=2000)) + 1.0 * opened
+        truth = 1.0 * 0.7602499  # P(loyal + noise > −1)
+        found = horizon(spend, arm, 2, 90)[0].effect
+        hits += found.low <= truth <= found.high
+        keep = (arm == 0) | opened
+        naive = horizon(spend[keep], arm[keep], 2, 90)[0].effect
+        exposed_only += naive.low <= 1.0 <= naive.high
+    setting = f"95 % interval of the effect over 90 days, {repeats:,} repeats"
+    assert proof(
+        "experiments/long-term", setting, method="intention to treat against the holdout", target="95 ± 1.5 %",
+        figure=f"{100 * hits / repeats:.1f} %", holds=near(hits / repeats, 0.95, repeats, 0.015),
+    )  # fmt: skip
+    assert proof(
+        "experiments/long-term", setting, method="those who opened against the holdout", target="95 ± 1.5 %",
+        figure=f"{100 * exposed_only / repeats:.1f} %", holds=exposed_only / repeats < 0.9, planted=True,
+    )  # fmt: skip
+
+
+@lengths(400)
+def test_a_trend_is_found_when_there_is_one_and_rarely_otherwise(repeats):
+    rng = np.random.default_rng(3)
+    alarms, power, naive = 0, 0, 0
+    for _ in range(repeats):
+        arm = (rng.random(800) < 0.5).astype(np.int64)
+        drift = rng.normal(size=(800, 1)) * np.arange(6)  # members drift by themselves
+        still = drift + rng.normal(size=(800, 6)) + 0.5 * arm[:, None]
+        fading = still - 0.3 * arm[:, None] * np.arange(6)
+        alarms += novelty(still, arm, 2)[0].trend.p_value < 0.05
+        power += novelty(fading, arm, 2)[0].trend.p_value < 0.05
+        effects = novelty(still, arm, 2)[0].effects
+        time = np.arange(6) - 2.5
+        slope = sum(t * e.value for t, e in zip(time, effects, strict=True)) / (time @ time)
+        se = math.sqrt(sum((t * e.se) ** 2 for t, e in zip(time, effects, strict=True))) / (time @ time)
+        naive += abs(slope / se) > 1.96  # weeks taken as independent: the planted defect
+    assert near(alarms / repeats, 0.05, repeats, 0.015)
+    assert power / repeats > 0.6
+    assert naive / repeats > 0.08
+
+
+@lengths(300)
+def test_experiments_that_meet_alarm_when_they_disturb_each_other(repeats):
+    rng = np.random.default_rng(4)
+    found = {"nothing": 0, "disturbed": 0, "broken": 0}
+    for _ in range(repeats):
+        a, b = rng.integers(0, 3, 1800), rng.integers(0, 2, 1800)
+        y = rng.exponential(size=1800) + 0.3 * (a == 1) + 0.2 * b
+        found["nothing"] += meeting(y, a, b, 3, 2).p_interaction < 0.05
+        found["disturbed"] += meeting(y + 0.5 * (a == 1) * b, a, b, 3, 2).p_interaction < 0.05
+        tied = np.where(rng.random(1800) < 0.15, np.minimum(a, 1), b)
+        found["broken"] += meeting(y, a, tied, 3, 2).p_independent < 0.001
+    assert near(found["nothing"] / repeats, 0.05, repeats, 0.015)
+    assert found["disturbed"] / repeats > 0.9
+    assert found["broken"] / repeats > 0.5
+
+
+@lengths(300)
+def test_tags_keep_to_their_family_and_find_what_is_there(repeats):
+    rng = np.random.default_rng(5)
+    family, naive, covered = 0, 0, 0
+    for _ in range(repeats):
+        n = 1500
+        arm = rng.integers(0, 2, n)
+        tags = {f"t{i}": (rng.random(n) < 0.3, ["gift"]) for i in range(6)}
+        y = rng.gamma(2, size=n) + 0.4 * arm
+        blank = tag_effects(y, arm, ["control", "gift"], tags)
+        family += min(one.p_adjusted for one in blank) < 0.05
+        naive += min(one.gap.p_value for one in blank) < 0.05
+        gap = tag_effects(y + 0.6 * arm * tags["t0"][0], arm, ["control", "gift"], tags)[0].gap
+        covered += gap.low <= 0.6 <= gap.high
+    assert family / repeats <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / repeats)
+    assert naive / repeats > 0.15
+    assert near(covered / repeats, 0.95, repeats, 0.015)
