@@ -258,6 +258,7 @@ def connect(
     except (duckdb.InvalidInputException, duckdb.ParserException, duckdb.SyntaxException) as error:
         raise ConfigError(f"threads={threads!r}, memory_limit={memory_limit!r}: {error}") from None
     connection.execute(f"SET GLOBAL TimeZone = '{timezone}'")
+    connection.execute("SET enable_progress_bar = false")  # it would write into what is printed for machines
     return connection
 
 
