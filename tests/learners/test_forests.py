@@ -164,7 +164,7 @@ def test_weights_of_zero_are_rows_that_are_not_there(cls):
     np.testing.assert_array_equal(model.predict(WORLD.X), other.predict(WORLD.X))
 
 
-def test_honest_leaves_are_not_flattered():
+def test_honest_leaves_are_not_flattered(proof):
     """Without any effect, a leaf that was chosen for its effect shows one unless other rows speak for it."""
     world = make_world(3000, arms=("a",), effect="none", outcome="continuous", random_state=2)
     settings = {"control": "control", "n_estimators": 20, "min_samples_leaf": 20, "max_depth": 8, "random_state": 0}
@@ -172,7 +172,12 @@ def test_honest_leaves_are_not_flattered():
         CausalForest(**settings, honest=flag).fit(world.X, world.y, world.treatment, propensity=world.propensity)
         for flag in (True, False)
     )
-    assert same.predict(world.X).std() > 2 * honest.predict(world.X).std()
+    spread, flattered = (model.predict(world.X).std() for model in (honest, same))
+    assert proof(
+        "learners/forests", "spread of effects where there are none, splits and leaves from the same rows over honest",
+        method="causal_forest, honest=False", target="above 2", figure=f"{flattered / spread:.1f}",
+        holds=flattered > 2 * spread, planted=True,
+    )  # fmt: skip
 
 
 def their_forest(X, treated, y, **params):
@@ -184,7 +189,7 @@ def their_forest(X, treated, y, **params):
         return forest.fit(X=X, treatment=treated, y=y)
 
 
-def test_a_constant_added_to_the_outcome():
+def test_a_constant_added_to_the_outcome(proof):
     """causalml's forest bags by weights and counts rows, so a constant changes its splits; ours is the same."""
     world = make_world(2000, arms=("a",), outcome="continuous", random_state=3)
     treated = (world.treatment == "a").astype(int)
@@ -194,27 +199,45 @@ def test_a_constant_added_to_the_outcome():
         return np.sqrt(np.mean((np.ravel(effects) - world.effects[:, 0]) ** 2))
 
     before, after = (error(their_forest(X, treated, y, groups_penalty=0).predict(X)) for y in (world.y, world.y + 64))
-    assert after > 1.3 * before
+    caught = proof(
+        "learners/forests", "RMSE of the effects, and after 64 is added to every outcome",
+        method="causalml's causal forest (bags by weights, counts rows)", target="1.3 times as large",
+        figure=f"{before:.2f}, then {after:.2f}", holds=after > 1.3 * before, planted=True,
+    )  # fmt: skip
     ours = [
         CausalForest(control="control", n_estimators=20, min_samples_leaf=20, random_state=0)
         .fit(X, y, world.treatment, propensity=world.propensity)
         .predict(X)
         for y in (world.y, world.y + 64)
     ]
-    np.testing.assert_allclose(ours[0], ours[1], atol=1e-6)
-    assert error(ours[1]) < after / 1.3
+    moved = np.abs(ours[0] - ours[1]).max()
+    assert proof(
+        "learners/forests", "the same", method="causal_forest", target="the same effects to 1e-6",
+        figure=f"{error(ours[0]):.2f}, then {error(ours[1]):.2f}", holds=moved < 1e-6,
+    )  # fmt: skip
+    assert caught
 
 
-def test_counts_are_not_weighed_against_effects():
+def test_counts_are_not_weighed_against_effects(proof):
     """causalml's default penalty makes its first splits balance the arms' counts, however plain the effect is."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(3000, 4))
     treated = rng.integers(0, 2, 3000)
     y = 0.01 * (rng.normal(size=3000) + 2.0 * treated * (X[:, 0] > 0))  # the smaller the unit, the heavier the counts
     roots = [tree.tree_.feature[0] for tree in their_forest(X, treated, y).estimators_]
-    assert np.mean(np.array(roots) == 0) < 0.5
+    share = np.mean(np.array(roots) == 0)
+    caught = proof(
+        "learners/forests", "first splits on the one feature that the effect depends on",
+        method="causalml's causal forest as it comes (groups_penalty = .5)", target="below half of the trees",
+        figure=f"{share:.0%}", holds=share < 0.5, planted=True,
+    )  # fmt: skip
     ours = CausalForest(control=0, n_estimators=20, random_state=0).fit(X, y, treated, propensity={0: 0.5, 1: 0.5})
-    assert ours.feature_importance()[1].to_numpy()[0] > 0.9 * ours.feature_importance()[1].sum()
+    gain = ours.feature_importance()[1].to_numpy()
+    assert proof(
+        "learners/forests", "gain on the one feature that the effect depends on", method="causal_forest",
+        target="above 90 %", figure=f"{gain[0] / gain.sum():.1%}", holds=gain[0] > 0.9 * gain.sum(),
+    )  # fmt: skip
+    assert caught
     assert np.abs(ours.predict(X)[:, 0] - 0.02 * (X[:, 0] > 0)).mean() < 0.0015
 
 

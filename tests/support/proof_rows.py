@@ -67,8 +67,6 @@ ROWS = {
 }
 
 NOT_YET = {
-    "learners/forests",
-    "evaluation/responders",
     "experiments/ratio",
     "experiments/peeking",
     "experiments/long-term",
