@@ -152,3 +152,19 @@ def test_effects_that_were_shrunk_have_no_such_intervals():
     )
     with pytest.raises(InputError, match="shrunk"):
         model.predict_interval(WORLD.X)
+
+
+def test_shared_arm_intervals():
+    """Another arm's noise widens nobody else's interval: each arm has its own."""
+    noisy = WORLD.y.copy()
+    other = WORLD.treatment == "b"
+    noisy[other] += 50 * np.random.default_rng(0).normal(size=other.sum())
+    calm = fit().predict_interval(WORLD.X)
+    wild = (
+        LinearDRLearner(**SMALL)
+        .fit(WORLD.X, noisy, WORLD.treatment, propensity=WORLD.propensity)
+        .predict_interval(WORLD.X)
+    )
+    np.testing.assert_array_equal(wild.low[:, 0], calm.low[:, 0])
+    np.testing.assert_array_equal(wild.high[:, 0], calm.high[:, 0])
+    assert ((wild.high - wild.low)[:, 1] > 5 * (calm.high - calm.low)[:, 1]).all()
