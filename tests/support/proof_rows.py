@@ -69,7 +69,5 @@ ROWS = {
 NOT_YET = {
     "experiments/ratio",
     "experiments/peeking",
-    "experiments/long-term",
     "experiments/small-cells",
-    "experiments/actions",
 }

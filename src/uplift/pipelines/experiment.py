@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from uplift.experiments import Text, analyze
 from uplift.features import CATALOGUE, to_frame
 from uplift.pipelines._experiment_costs import Reached, arm_costs, planned_size, sample_ratio_stages
 from uplift.pipelines._experiment_metrics import SENT, measure_outcomes, metric_label, sent_column
+from uplift.pipelines._experiment_sections import Members, sections
 from uplift.pipelines._experiment_versions import VERSION, assigned_members
 from uplift.pipelines._experiments import RESULT, Progress, experiment_spec, silent
 from uplift.results import Rendered
@@ -145,6 +147,10 @@ def analyze_workspace(
         table = pd.concat([table, to_frame(known, columns)], axis=1)
         labels = _labels(engine, workspace, spec)
         costs = arm_costs(engine, spec, reached)
+        progress("what lasts, other experiments, tags, funnel")
+        decisive = table[metrics[0].name].to_numpy(dtype=np.float64) if metrics[0].name in table else None
+        members = Members.of(spine, spec, table, workspace.config.min_cell)
+        more = sections(engine, workspace, spec, members, decisive)
     covariates = list(dict.fromkeys((*spec.stratify, *spec.covariates)))
     if sent is not None:
         table[SENT] = sent
@@ -183,6 +189,8 @@ def analyze_workspace(
         srm_versions=ratios,
         srm_stages=stages,
     )
+    if analysis.verdict.status != "invalid":
+        result.update(more)
     result["currency"] = workspace.config.currency
     result["notes"] = [note._asdict() for note in (*assigned.notes, *measured.notes)] + result["notes"]
     result["provenance"]["definition_hash"] = hashlib.sha256(dump_yaml(spec).encode()).hexdigest()

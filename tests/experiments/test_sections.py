@@ -1,0 +1,161 @@
+"""What a workspace's result says beside effects, held to the tables."""
+
+import shutil
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from uplift.config import Workspace
+from uplift.data import as_arrow
+from uplift.data.simulator import simulate
+from uplift.pipelines._experiment_sections import wilson
+from uplift.pipelines.experiment import analyze_workspace
+from uplift.pipelines.experiment_assign import assign_members
+from uplift.pipelines.experiment_define import define
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sections") / "shop"
+    simulate(folder, members=1500, months=8, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def told(chain):
+    """An experiment of four months ago with a tag, its tables, and its result."""
+    workspace = Workspace.open(chain)
+    path = sorted(workspace.experiments.glob("*.yaml"))[0]
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    spec["tags"] = [{"name": "often", "rule": "orders_90d >= 3", "name_zh": "常客", "name_en": "Regulars"}]
+    path.write_text(yaml.safe_dump(spec, allow_unicode=True), encoding="utf-8")
+    return path.stem, analyze_workspace(workspace, path.stem, out=chain / "out").result
+
+
+def table(chain, name):
+    return pq.read_table(chain / "data" / f"{name}.parquet").to_pandas()
+
+
+def test_long_term_effects_are_those_of_the_tables(told, chain):
+    key, result = told
+    mine = table(chain, "assignments")
+    mine = mine[mine["experiment_id"] == key]
+    orders = table(chain, "orders")
+    orders = orders[~orders["status"].isin(["cancelled", "refunded"]) & (orders["amount"] >= 0)]
+    both = mine.merge(orders, on="member_id")
+    later = both["ordered_at"] - both["assigned_at"]
+    inside = both[(later > timedelta(0)) & (later <= timedelta(days=90))]
+    spent = mine.assign(spend=mine["member_id"].map(inside.groupby("member_id")["amount"].sum()).fillna(0).to_numpy())
+    means = spent.groupby("arm")["spend"].mean() / 100
+    rows = [r for r in result["long_term"]["effects"] if (r["outcome"], r["days"]) == ("spend", 90)]
+    assert len(rows) == len(result["design"]["arms"]) - 1
+    for row in rows:
+        assert row["against"] == "control"
+        assert row["mean_arm"] == pytest.approx(means[row["arm"]])
+        assert row["mean_held_out"] == pytest.approx(means["control"])
+        assert row["low"] < row["effect"] < row["high"]
+    assert result["long_term"]["complete"] == {"30": True, "60": True, "90": True}
+
+
+def test_curves_never_fall_and_end_where_the_months_do(told):
+    curves = pd.DataFrame(told[1]["long_term"]["curves"])
+    for _, curve in curves.dropna().groupby(["outcome", "arm"]):
+        assert (curve.sort_values("days")["mean"].diff().dropna() >= 0).all()
+    assert set(curves["days"]) == {7 * week for week in range(1, 14)}
+
+
+def test_a_projection_is_called_one(told):
+    for row in told[1]["long_term"]["projection"]:
+        assert row["label"] == "projection"
+        assert row["bias"] is not None  # three months are complete, so it is compared
+        assert row["exposed"] in (True, False)
+
+
+def test_novelty_has_a_trend_for_every_arm(told):
+    rows = told[1]["novelty"]
+    assert len(rows) == len(told[1]["design"]["arms"]) - 1
+    assert all(row["trend"] is None or row["p_adjusted"] is not None for row in rows)
+
+
+def test_tags_compare_their_members_with_all_others(told):
+    rows = told[1]["tags"]
+    assert {row["tag"] for row in rows} == {"often"}
+    assert rows[0]["zh"] == "常客"
+    for row in rows:
+        if row["gap"] is not None:
+            assert row["gap"]["effect"] == pytest.approx(row["tagged"]["effect"] - row["others"]["effect"])
+
+
+def test_the_funnel_counts_members_and_hides_small_cells(told, chain):
+    key, result = told
+    touches = table(chain, "touches")
+    touches = touches[touches["experiment_id"] == key]
+    for row in result["funnel"]:
+        if row["channel"] is not None:
+            continue
+        counts = touches[touches["offer_id"] == row["arm"]]
+        for stage in row["stages"]:
+            n = counts.loc[counts[f"{stage['stage']}_at"].notna(), "member_id"].nunique()
+            assert stage["members"] in (n, None)
+            if stage["members"] is None:
+                assert 0 < n < 11 or 0 < len(counts) - n < 11
+            else:
+                assert stage["low"] <= n / len(counts) <= stage["high"]
+
+
+def test_experiments_that_share_members_are_named(chain, tmp_path):
+    shop = Workspace.open(shutil.copytree(chain, tmp_path / "shop"))
+    spec = sorted(shop.experiments.glob("*.yaml"))[1]
+    path = shop.data / "assignments.parquet"
+    rows = pq.read_table(path).to_pandas()
+    mine = rows[rows["experiment_id"] == spec.stem]
+    rng = np.random.default_rng(0)
+    other = mine.sample(600, random_state=0).assign(
+        experiment_id="layered", arm=lambda t: rng.choice(["control", "push"], len(t)), propensity=0.5
+    )
+    pq.write_table(as_arrow(pd.concat([rows, other], ignore_index=True)), path)
+    met = next(
+        row for row in analyze_workspace(shop, spec.stem, out=tmp_path / "out").result["overlap"]
+        if row["experiment"] == "layered"
+    )  # fmt: skip
+    assert met["members"] == 600
+    assert met["share"] == pytest.approx(600 / len(mine))
+    assert met["p_independent"] > 0.001
+
+
+def test_versions_are_measured_together_and_never_silently(chain, tmp_path):
+    shop = Workspace.open(shutil.copytree(chain, tmp_path / "shop"))
+    halves = {"arms": ["control=1/2", "gift=1/2"], "control": "control", "metrics": ["ordered"]}
+    define(shop, "spring", **halves, population="tenure_days > 200")
+    assign_members(shop, "spring", as_of="2026-05-01")
+    path = shop.experiments / "spring.yaml"
+    text = path.read_text(encoding="utf-8")
+    wider = text.replace("tenure_days > 200", "tenure_days > 30").replace("share: 0.5", "share: 0.8", 1)
+    wider = wider.replace("share: 0.5", "share: 0.2", 1)
+    path.write_text(wider, encoding="utf-8")
+    with pytest.raises(Exception, match=r"arms, population changed since version 1 .* raise `version` to 2"):
+        assign_members(shop, "spring", as_of="2026-06-01")
+    path.write_text(wider.replace("version: 1", "version: 2"), encoding="utf-8")
+    second = assign_members(shop, "spring", as_of="2026-06-01")
+    first = pq.read_table(shop.experiments / "assigned" / "spring-v1.parquet")
+    assert second.kept == first.num_rows
+    assert not set(first["member_id"].to_pylist()) & set(second.assignment.table["member_id"])
+    result = analyze_workspace(shop, "spring").result
+    assert [v["version"] for v in result["design"]["versions"]] == [1, 2]
+    assert result["design"]["n"] == first.num_rows + len(second.assignment.table)
+    assert "designs are pooled" in result["notes"][0]["en"]
+    assert [row["passed"] for row in result["checks"]["srm_versions"]] == [True, True]
+    assert result["checks"]["srm"]["passed"]
+    alone = analyze_workspace(shop, "spring", version=2, out=tmp_path / "alone").result
+    assert alone["design"]["n"] == len(second.assignment.table)
+    assert alone["design"]["arms"]["control"]["share"] == pytest.approx(0.8)
+
+
+def test_wilson_never_leaves_the_unit_interval():
+    assert wilson(0, 50)[0] == 0.0
+    assert wilson(50, 50)[1] == 1.0
+    assert wilson(0, 0) == (None, None)
