@@ -1,4 +1,4 @@
-"""``python -m benchmarks [allocation features metrics]``, ``… quality`` and ``… speed``."""
+"""``python -m benchmarks [allocation experiments features metrics]``, ``… quality`` and ``… speed``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 OUT = Path(__file__).parent / "out"
-LIGHT = ("allocation", "features", "metrics")
+LIGHT = ("allocation", "experiments", "features", "metrics")
 HEAVY = ("quality", "speed")
 
 

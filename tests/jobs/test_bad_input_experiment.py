@@ -192,3 +192,92 @@ def test_encodings_of_chinese_shops(analyze, table):
         assert done.exit_code == 0, done.output
         result = json.loads((out / "result.json").read_text(encoding="utf-8"))
         assert {row["segment"] for row in result["effects"]} == {None, "北京", "上海"}
+
+
+def test_outcome_before_assignment(analyze, table):
+    timed = table.assign(start="2026-05-02", at=["2026-05-01" if i < 3 else "2026-05-09" for i in range(len(table))])
+    refused(
+        *analyze(timed, "--assigned-at", "start", "--happened", "bought=at"),
+        "for 3 rows metric 'bought' happened", "cannot be an outcome",
+    )  # fmt: skip
+
+
+def test_unequal_windows(analyze, table):
+    days = table.assign(days=[7 if arm == "mail" else 14 for arm in table["arm"]])
+    refused(*analyze(days, "--followed", "days"), "unequal windows, 7 to 14 days")
+    refused(
+        *analyze(days, "--followed", "days", "--window", "bought=14", "--window", "spend=14"),
+        "followed for less than the 14 days of metric 'bought'",
+    )
+
+
+def test_a_covariate_measured_after_assignment(analyze, table):
+    opened = table.assign(opened=[int(arm == "mail" and i % 3 > 0) for i, arm in enumerate(table["arm"])])
+    refused(*analyze(opened, "--covariate", "opened"), "'opened'", "it is an outcome, not a covariate")
+
+
+def test_shares_that_differ_give_the_reason_and_no_effect(analyze, table):
+    done, out = analyze(table, given=[*GIVEN[:8], "--share", "none=0.2", "--share", "mail=0.8"])
+    assert done.exit_code == 3
+    assert "differ from the designed shares" in done.output
+    assert "95% from" not in done.output
+    result = json.loads((out / "result.json").read_text())
+    assert all(row[name] is None for row in result["effects"] for name in ("raw", "effect", "low", "high", "p_value"))
+
+
+def test_metrics_by_option(analyze, table):
+    more = table.assign(visits=table["bought"] + 1, sent=(table["arm"] == "mail") * 1, gone=table["bought"], days=9.0)
+    done, out = analyze(
+        more, "--ratio", "per visit=spend/visits", "--winsorize", "spend=0.99", "--guardrail", "gone", "--margin",
+        "gone=0.2", "--decrease", "gone", "--exposed", "sent", "--time", "first=days:bought@8",
+        "--correction", "dunnett",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    result = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    kinds = {metric["name"]: metric["kind"] for metric in result["metrics"]}
+    assert kinds == {"bought": "rate", "spend": "mean", "per visit": "ratio", "first": "time", "gone": "rate"}
+    gone = next(row for row in result["effects"] if row["metric"] == "gone")
+    assert gone["noninferior"] is True
+    assert result["families"]["primary"]["method"] == "dunnett"
+    assert {row["metric"] for row in result["exposed"]} == set(kinds)
+
+
+def test_options_that_cannot_be_read(analyze, table):
+    for option, value, match in (
+        ("--ratio", "basket=spend", "expected NAME=NUMERATOR/DENOMINATOR"),
+        ("--time", "first=days", "expected NAME=DAYS:EVENT@HORIZON"),
+        ("--margin", "boughtt=1", "did you mean 'bought'"),
+        ("--winsorize", "spend=much", "not a number"),
+        ("--window", "spend=1.5", "expected whole days"),
+        ("--happened", "spend", "expected METRIC=VALUE"),
+    ):
+        refused(*analyze(table, option, value), match)
+
+
+def test_parts_are_summed_by_the_engine(analyze, table, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    table.head(700).to_parquet(folder / "a.parquet")
+    table.tail(500).to_parquet(folder / "b.parquet")
+    rows, out = analyze(table)
+    read = json.loads((out / "result.json").read_text())
+    done = CliRunner().invoke(
+        main, ["experiment", "analyze", "--data", str(folder), *GIVEN, "--out", str(tmp_path / "sums"), "--json"]
+    )
+    assert (rows.exit_code, done.exit_code) == (0, 0), done.output
+    summed = json.loads((tmp_path / "sums" / "result.json").read_text())
+    json.loads(done.stdout)
+    assert summed.keys() == read.keys()
+    assert [row.keys() for row in summed["effects"]] == [row.keys() for row in read["effects"]]
+    assert [row["raw"] for row in summed["effects"]] == pytest.approx([row["raw"] for row in read["effects"]], rel=1e-8)
+    assert "moments" not in summed["provenance"]["methods"]["effect"]
+    assert "least squares" in summed["provenance"]["methods"]["effect"]
+
+
+def test_large_parts_get_messages_too(tmp_path, table):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    table.astype({"spend": str}).to_parquet(folder / "a.parquet")
+    out = tmp_path / "out"
+    done = CliRunner().invoke(main, ["experiment", "analyze", "--data", str(folder), *GIVEN, "--out", str(out)])
+    refused(done, out, "metric 'spend' holds VARCHAR in the file")
