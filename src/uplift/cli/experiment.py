@@ -35,24 +35,34 @@ def experiment() -> None:
 @click.option("--name-en", default="", help="Name in English.")
 @click.option("--alpha", type=float, default=0.05, show_default=True)
 @click.option("--salt", default="", help="Another salt assigns anew.")
+@click.option("--cluster", metavar="FEATURE", help="Assign its values as a whole, e.g. favourite_store.")
+@click.option("--layer", metavar="NAME", help="Experiments of a layer share out its members.")
+@click.option("--slice", "layer_slice", metavar="FROM-TO", help="Of the layer, e.g. 0-0.5; slices exclude each other.")
+@click.option("--look", "looks", multiple=True, metavar="SHARE", help="Look at this share of the planned size only.")
+@click.option("--spending", type=click.Choice(["obrien-fleming", "pocock"]), default="obrien-fleming",
+              show_default=True, help="Of the error, over the looks.")  # fmt: skip
+@click.option("--tag", "tags", multiple=True, metavar="NAME=RULE", help="Members expected to respond more.")
+@click.option("--ask/--no-ask", default=None, help="Ask for what is not given (default: at a terminal).")
 @common_options
 def new(
-    experiment_id: str, arms: tuple[str, ...], control: str, metrics: tuple[str, ...], offers: tuple[str, ...],
-    guardrails: tuple[str, ...], workspace_dir: str, as_json: bool, **more: Any,
+    experiment_id: str, ask: bool | None, workspace_dir: str, as_json: bool, **answers: Any
 ) -> None:  # fmt: skip
-    """Write experiments/ID.yaml from a few answers.
+    """Write experiments/ID.yaml from a few answers, asked for where options do not give them.
 
     For example: uplift experiment new spring --arm control=1/2 --arm voucher=1/2 --metric ordered:14 --metric spend
     """
+    from uplift.cli._ask import ask_design
     from uplift.config import Workspace
     from uplift.pipelines.experiment_define import define
 
-    if not arms or not metrics:
-        raise ConfigError("an experiment needs --arm NAME=SHARE for every arm and at least one --metric OUTCOME")
-    done = define(
-        Workspace.open(workspace_dir), experiment_id, arms=arms, control=control, metrics=metrics, offers=offers,
-        guardrails=guardrails, **more,
-    )  # fmt: skip
+    complete = answers["arms"] and answers["metrics"]
+    if ask or (ask is None and not complete and not as_json and sys.stdin.isatty()):
+        answers = ask_design(answers)
+    elif not complete:
+        raise ConfigError(
+            "an experiment needs --arm NAME=SHARE for every arm and at least one --metric OUTCOME; --ask asks for them"
+        )
+    done = define(Workspace.open(workspace_dir), experiment_id, **answers)
     show(done.to_dict(), done.to_text(), as_json=as_json)
 
 
@@ -152,11 +162,16 @@ def assign(experiment_id: str, as_of: str | None, workspace_dir: str, as_json: b
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Flat.")
 @click.option("--min-cell", type=int, default=11, show_default=True, help="Flat: smaller cells are suppressed.")
 @click.option("--planned-size", type=int, help="Flat: rows planned in all.")
+@click.option("--look", "looks", multiple=True, metavar="SHARE", help="Flat: look at this share of the plan only.")
+@click.option("--spending", type=click.Choice(["obrien-fleming", "pocock"]), default="obrien-fleming",
+              show_default=True, help="Flat: of the error, over the looks.")  # fmt: skip
+@click.option("--cost", "costs", multiple=True, metavar="ARM=AMOUNT", help="Flat: what a member in an arm costs.")
+@click.option("--version", type=int, metavar="N", help="With ID: only members assigned by this version of the design.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @common_options
 def analyze(
-    experiment_id: str | None, data: str | None, out: str | None, arm: str | None, control: str | None, seed: int,
-    workspace_dir: str, as_json: bool, **flat: Any,
+    experiment_id: str | None, version: int | None, data: str | None, out: str | None, arm: str | None,
+    control: str | None, seed: int, workspace_dir: str, as_json: bool, **flat: Any,
 ) -> None:  # fmt: skip
     """Measure an experiment: checks, effects with intervals overall and by segment, verdict, report.
 
@@ -166,6 +181,8 @@ def analyze(
     from uplift.pipelines.experiment import analyze_workspace
     from uplift.pipelines.experiment_flat import analyze_flat
 
+    if version is not None and experiment_id is None:
+        raise ConfigError("--version belongs to an experiment of the workspace: name its ID")
     if data is not None and experiment_id is None:
         metrics = flat["metrics"] or flat["ratios"] or flat["times"] or flat["guardrails"]
         needed = (("--arm", arm), ("--control", control), ("--metric", metrics), ("--out", out))
@@ -183,7 +200,9 @@ def analyze(
         ]
         if arm or control or given:
             raise ConfigError("arms, metrics, shares, covariates and segments stand in the definition of an experiment")
-        done = analyze_workspace(Workspace.open(workspace_dir), experiment_id, out=out, seed=seed, progress=progress)
+        done = analyze_workspace(
+            Workspace.open(workspace_dir), experiment_id, out=out, version=version, seed=seed, progress=progress
+        )
     else:
         raise ConfigError("name the ID of an experiment in the workspace, or a flat table with --data; not both")
     show(done.to_dict(), done.to_text(), as_json=as_json)

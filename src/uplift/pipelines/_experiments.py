@@ -116,6 +116,14 @@ def experiment_spec(workspace: Workspace, experiment_id: str) -> ExperimentSpec:
     return spec
 
 
+def other_experiments(workspace: Workspace, spec: ExperimentSpec) -> list[ExperimentSpec]:
+    """The definitions of all other experiments, where they matter: when this one is in a layer."""
+    if spec.layer is None:
+        return []
+    names = sorted(path.stem for path in workspace.experiments.glob("*.yaml"))
+    return [experiment_spec(workspace, name) for name in names if name != spec.id]
+
+
 def assigned_file(workspace: Workspace, spec: ExperimentSpec) -> Path:
     """Where ``uplift experiment assign`` writes this version's assignments."""
     return workspace.experiments / "assigned" / f"{spec.id}-v{spec.version}.parquet"

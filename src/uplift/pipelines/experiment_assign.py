@@ -24,6 +24,7 @@ from uplift.pipelines._experiments import (
     assigned_file,
     experiment_spec,
     known_versions,
+    other_experiments,
     population,
     silent,
     versions_file,
@@ -135,7 +136,7 @@ def assign_members(
         raise ConfigError(f"experiment {spec.id!r} has no starts_at → give one in its definition, or --as-of DATE")
     known = known_versions(workspace, spec.id)
     refuse_silent_change(spec, known)
-    conflicts = layer_conflicts(spec, _others(workspace, spec))
+    conflicts = layer_conflicts(spec, other_experiments(workspace, spec))
     if conflicts:
         raise DesignError(f"experiment {spec.id!r}: " + "; ".join(conflicts))
     with Engine.open(workspace) as engine:
@@ -171,13 +172,6 @@ def assign_members(
         record = {"id": spec.id, "versions": [version.to_dict() for version in (*known, this)]}
         write_json_atomic(versions_file(workspace, spec.id), record)
     return Assigned(spec.id, spec.version, path, assignment, moment, unchanged, int(kept.sum()))
-
-
-def _others(workspace: Workspace, spec: ExperimentSpec) -> list[ExperimentSpec]:
-    if spec.layer is None:
-        return []
-    names = sorted(path.stem for path in workspace.experiments.glob("*.yaml"))
-    return [experiment_spec(workspace, name) for name in names if name != spec.id]
 
 
 def _assigned_before(

@@ -13,8 +13,16 @@ import pyarrow.parquet as pq
 from uplift.config import ExperimentSpec, Workspace, dump_yaml, parse_spec
 from uplift.data import Engine, write_text_atomic
 from uplift.errors import ConfigError, InputError, did_you_mean
+from uplift.experiments import layer_conflicts
 from uplift.features import OUTCOMES
-from uplift.pipelines._experiments import RESULT, assigned_file, experiment_spec, parse_shares
+from uplift.pipelines._experiments import (
+    RESULT,
+    assigned_file,
+    experiment_spec,
+    known_versions,
+    other_experiments,
+    parse_shares,
+)
 from uplift.results import Rendered
 from uplift.rules import compile_rule
 from uplift.segments import rule_columns
@@ -48,6 +56,10 @@ def define(
     metrics: Sequence[str],
     offers: Sequence[str] = (),
     guardrails: Sequence[str] = (),
+    looks: Sequence[str] = (),
+    spending: str = "obrien-fleming",
+    layer_slice: str | None = None,
+    tags: Sequence[str] = (),
     **more: Any,
 ) -> Defined:
     """Write ``experiments/ID.yaml``, never over another.
@@ -62,6 +74,12 @@ def define(
         ``OUTCOME`` or ``OUTCOME:DAYS``, entries of the outcome catalogue; a guardrail must only not be harmed.
     offers
         ``ARM=OFFER_ID`` for arms that give an offer (default: the arm's own name where such an offer exists).
+    looks, spending
+        Shares of the planned size at which results are looked at, and how the error is spread over them.
+    layer_slice
+        ``FROM-TO`` such as ``0-0.5``, of the layer.
+    tags
+        ``NAME=RULE``: members expected to respond more.
     more
         Further fields of :class:`uplift.config.ExperimentSpec`; None is left out.
 
@@ -87,12 +105,18 @@ def define(
                 "arms": [{"name": name, "share": share, "offer_id": given.get(name)} for name, share in shares.items()],
                 "metrics": [_metric(text, guardrail=False) for text in metrics]
                 + [_metric(text, guardrail=True) for text in guardrails],
+                **({"looks": {"at": list(looks), "spending": spending}} if looks else {}),
+                **({"layer_slice": layer_slice.split("-")} if layer_slice else {}),
+                "tags": [_tag(text) for text in tags],
                 **{key: value for key, value in more.items() if value is not None},
             },
             ExperimentSpec,
             f"experiment {experiment_id!r}",
         )
         _check_columns(engine, spec)
+    conflicts = layer_conflicts(spec, other_experiments(workspace, spec))
+    if conflicts:
+        raise ConfigError(f"experiment {experiment_id!r}: " + "; ".join(conflicts))
     text = dump_yaml(spec)
     write_text_atomic(path, text)
     return Defined(experiment_id, path, text)
@@ -126,19 +150,34 @@ def _metric(text: str, *, guardrail: bool) -> dict[str, Any]:
     return spec
 
 
+def _tag(text: str) -> dict[str, str]:
+    name, equals, rule = text.partition("=")
+    if not (name.strip() and equals and rule.strip()):
+        raise ConfigError(f"tag {text!r}: expected NAME=RULE, such as 'weekend=weekend_share_365d > 0.6'")
+    return {"name": name.strip(), "rule": rule.strip()}
+
+
 def _check_columns(engine: Engine, spec: ExperimentSpec) -> None:
     columns = rule_columns(engine)
     problems = [
         f"{role} {name!r}: {did_you_mean(name, columns)}"
-        for role, names in (("covariate", spec.covariates), ("segment", spec.segments), ("stratum", spec.stratify))
+        for role, names in (
+            ("covariate", spec.covariates),
+            ("segment", spec.segments),
+            ("stratum", spec.stratify),
+            ("cluster", [spec.cluster] if spec.cluster else []),
+        )
         for name in names
         if name not in columns
     ]
+    rules = {f"tag {tag.name!r}": tag.rule for tag in spec.tags}
     if spec.population is not None:
+        rules["population"] = spec.population
+    for what, rule in rules.items():
         try:
-            compile_rule(spec.population, columns)
+            compile_rule(rule, columns)
         except InputError as error:
-            problems.append(f"population: {error}")
+            problems.append(f"{what}: {error}")
     if problems:
         raise ConfigError(f"experiment {spec.id!r}: " + "; ".join(problems))
 
@@ -185,12 +224,15 @@ def list_experiments(workspace: Workspace) -> Listed:
     for spec in specs:
         written = assigned_file(workspace, spec)
         number = counts.get(spec.id)
+        if number is None:
+            number = sum(version.members for version in known_versions(workspace, spec.id)) or None
         if number is None and written.is_file():
             number = pq.read_metadata(written).num_rows
         rows.append(
             {
                 "id": spec.id,
                 "version": spec.version,
+                "layer": spec.layer,
                 "name_zh": spec.name_zh,
                 "name_en": spec.name_en,
                 "arms": len(spec.arms),
