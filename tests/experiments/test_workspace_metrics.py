@@ -18,7 +18,7 @@ METRICS = [
     {"name": "back", "outcome": "ordered", "kind": "retention", "from_days": 7, "window_days": 14},
     {"name": "first order", "outcome": "ordered", "kind": "time", "window_days": 14, "goal": "decrease"},
     {"name": "capped", "outcome": "spend", "kind": "mean", "unit": "money", "winsorize": 0.95},
-    {"name": "refunds", "outcome": "refunded", "guardrail": True, "goal": "decrease", "margin": 0.05},
+    {"name": "visit", "outcome": "visited", "guardrail": True, "margin": 0.5},
 ]
 
 
@@ -85,8 +85,8 @@ def test_time_is_the_first_day_up_to_the_window(measured, orders):
 
 
 def test_guardrail_and_exposure(measured):
-    refunds = [e for e in measured["effects"] if e["metric"] == "refunds" and e["segment"] is None]
-    assert all(e["margin"] == 0.05 for e in refunds)
+    visits = [e for e in measured["effects"] if e["metric"] == "visit" and e["segment"] is None]
+    assert all(e["margin"] == 0.5 and e["noninferior"] for e in visits)
     assert {m["winsorize"] for m in measured["metrics"]} == {None, 0.95}
     assert all({"sent", "not_sent"} <= row.keys() for row in measured["checks"]["exposure"].values())
     assert {row["metric"] for row in measured["exposed"]} >= {"conversion", "capped"}
