@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -351,18 +352,26 @@ def _mean_effects(trial: Trial, expected: Floats | None) -> tuple[Floats, list[F
     return means[1:] - means[0], masks
 
 
-def _line(grid: Floats, effects: Floats, costs: Floats) -> Floats:
-    """The best gain at each budget from mixing arms with these mean effects and costs over everybody."""
-    path = _walk(effects[None, :], costs[None, :])
-    price, worth = np.append(0.0, costs), np.append(0.0, effects)
-    x = np.append(price[path.start[0]], price[path.target])
-    height = np.append(worth[path.start[0]], worth[path.target])
-    return np.interp(grid, x, height)
+def _lines(grid: Floats, effects: Floats, costs: Floats) -> Floats:
+    """The best gain at each budget from mixing arms over everybody, for mean effects ``(…, n_arms)`` and mean costs.
+
+    Nobody needs to spend all: at each budget it is the best arm within it, or the best mix of one within and one beyond.
+    """
+    price = np.append(0.0, costs)
+    worth = np.concatenate([np.zeros((*effects.shape[:-1], 1)), effects], axis=-1)
+    budget = np.maximum(grid, price.min())
+    best = np.where(price <= budget[:, None], worth[..., None, :], -np.inf).max(axis=-1)
+    for cheap, dear in permutations(range(len(price)), 2):
+        between = (price[cheap] <= budget) & (budget < price[dear])
+        share = (budget[between] - price[cheap]) / (price[dear] - price[cheap])
+        mixed = worth[..., [cheap]] + share * (worth[..., [dear]] - worth[..., [cheap]])
+        best[..., between] = np.maximum(best[..., between], mixed)
+    return best
 
 
 def _untargeted(grid: Floats, trial: Trial, costs: Floats, expected: Floats | None) -> Floats:
     effects, _ = _mean_effects(trial, expected)
-    return _line(grid, effects, np.average(costs, axis=0, weights=trial.weight))
+    return _lines(grid, effects, np.average(costs, axis=0, weights=trial.weight))
 
 
 def _untargeted_draws(grid: Floats, trial: Trial, costs: Floats, expected: Floats | None, draws: Draws) -> Floats:
@@ -380,4 +389,4 @@ def _untargeted_draws(grid: Floats, trial: Trial, costs: Floats, expected: Float
             [draws.resampled(zero, 1, trial.weight * column, rows) / weight for column in expected.T], axis=1
         )
     mean_cost = np.average(costs, axis=0, weights=trial.weight)
-    return np.stack([_line(grid, effect, mean_cost) for effect in outcome[:, 1:] - outcome[:, :1]])
+    return _lines(grid, outcome[:, 1:] - outcome[:, :1], mean_cost)
