@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from uplift.errors import DesignError
-from uplift.experiments import explained_variance, power, simulate_power
+from uplift.experiments import design_effect, explained_variance, linearised_ratio, power, simulate_power
 
 HALVES = {"control": 0.5, "gift": 0.5}
 
@@ -104,3 +104,35 @@ def test_explained_variance_is_adjusted_and_never_negative():
     assert explained_variance(0.6 * x[:, 0] + 0.8 * rng.normal(size=4000), x) == pytest.approx(0.36, abs=0.04)
     assert explained_variance(rng.normal(size=50), rng.normal(size=(50, 20))) < 0.35
     assert explained_variance(np.ones(50), x[:50]) == 0
+
+
+def test_clusters_cost_what_their_design_effect_says():
+    store = np.repeat(np.arange(40), 25)
+    y = np.random.default_rng(0).normal(size=40)[store]
+    found = design_effect(y + 1e-9 * np.arange(1000), store)
+    assert found.icc == pytest.approx(1.0, abs=1e-6)
+    assert found.deff == pytest.approx(25.0, abs=1e-3)
+    plan, blind = (power(HALVES, control="control", kind="mean", sd=1.0, effect=0.1, deff=d) for d in (found.deff, 1.0))
+    assert plan.needed_total == pytest.approx(25 * blind.needed_total, rel=1e-3)
+
+
+def test_unequal_clusters_count_by_their_size():
+    store = np.repeat([0, 1, 2, 3], [10, 10, 10, 70])
+    found = design_effect(np.random.default_rng(0).normal(size=100), store)
+    assert found.mean_size == pytest.approx((300 + 4900) / 100)
+
+
+@pytest.mark.parametrize("store", [np.zeros(50, dtype=int), np.arange(50)])
+def test_clusters_that_tell_nothing(store):
+    with pytest.raises(DesignError, match="at least 2, some of them larger"):
+        design_effect(np.arange(50.0), store)
+
+
+def test_a_ratio_is_the_mean_of_its_linearised_values():
+    rng = np.random.default_rng(0)
+    orders = rng.poisson(2.0, 1000)
+    spend = orders * rng.normal(30, 5, 1000)
+    values, ratio = linearised_ratio(spend, orders)
+    assert values.mean() == pytest.approx(ratio) == spend.sum() / orders.sum()
+    with pytest.raises(DesignError, match="zero for everybody"):
+        linearised_ratio(spend, np.zeros(1000))

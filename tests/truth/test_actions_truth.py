@@ -55,9 +55,7 @@ def test_the_best_of_six_arms_gives_what_is_promised(repeats, proof):
         promise.append(np.mean(excess))
         naive.append(np.mean(unshrunk))
     slack = 0.0 if repeats == LONG else 0.1
-    setting = (
-        f"excess of the promise for the best of 6 arms, in standard errors, worst of 3 spreads, {repeats:,} repeats"
-    )
+    setting = f"excess of the promise for the best of 6 arms, in standard errors, spreads ½, 1, 2, {repeats:,} repeats"
     assert proof(
         "experiments/actions", setting, method="expected gain under the shrinkage prior", target="± .2 on average",
         figure=", ".join(f"{x:+.2f}" for x in promise), holds=abs(np.mean(promise)) <= 0.2 + slack,

@@ -90,9 +90,10 @@ def power(
 ) -> None:  # fmt: skip
     """How small an effect can be seen, and how many members it takes.
 
-    With ID, from what the experiment's own population did in the past; without, from the numbers given.
+    With ID, from what the experiment's own population did in the past: covariates, clusters and segments of its
+    definition count, and a picture is written to reports/experiments/ID/. Without, from the numbers given.
     """
-    from uplift.pipelines.experiment_power import power_from_numbers, power_from_workspace
+    from uplift.pipelines.experiment_power import drawn, power_from_numbers, power_from_workspace
 
     if experiment_id is None:
         if not shares:
@@ -106,10 +107,12 @@ def power(
 
         if shares or baseline is not None or sd is not None:
             raise ConfigError("--share, --baseline and --sd are for numbers without an ID: the definition has its own")
+        workspace = Workspace.open(workspace_dir)
         done = power_from_workspace(
-            Workspace.open(workspace_dir), experiment_id, as_of=as_of, effect=effect, size=size, chance=chance,
-            simulate=simulate, seed=seed, progress=progress,
+            workspace, experiment_id, as_of=as_of, effect=effect, size=size, chance=chance, simulate=simulate,
+            seed=seed, progress=progress,
         )  # fmt: skip
+        done = drawn(done, workspace, experiment_id)
     show(done.to_dict(), done.to_text(), as_json=as_json)
 
 

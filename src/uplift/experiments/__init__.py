@@ -27,7 +27,17 @@ from uplift.experiments.layers import in_slice, layer_conflicts
 from uplift.experiments.longterm import Horizon, Projection, horizon, project
 from uplift.experiments.moments import Moments
 from uplift.experiments.multiplicity import benjamini_hochberg, dunnett, holm
-from uplift.experiments.power import ArmPower, Power, SimulatedPower, explained_variance, power, simulate_power
+from uplift.experiments.power import (
+    ArmPower,
+    DesignEffect,
+    Power,
+    SimulatedPower,
+    design_effect,
+    explained_variance,
+    linearised_ratio,
+    power,
+    simulate_power,
+)
 from uplift.experiments.sequential import Look, anytime_half_width, anytime_p_value, look
 from uplift.experiments.shrinkage import Shrunk, robust_critical_value, shrink
 from uplift.experiments.spending import boundary, crossing_probability, spent
@@ -44,6 +54,7 @@ __all__ = [
     "Assignment",
     "Balance",
     "Correction",
+    "DesignEffect",
     "Difference",
     "Effect",
     "EffectOnExposed",
@@ -79,6 +90,7 @@ __all__ = [
     "boundary",
     "contrast",
     "crossing_probability",
+    "design_effect",
     "diagnose_sample_ratio",
     "difference",
     "dunnett",
@@ -91,6 +103,7 @@ __all__ = [
     "horizon",
     "in_slice",
     "layer_conflicts",
+    "linearised_ratio",
     "look",
     "meeting",
     "novelty",

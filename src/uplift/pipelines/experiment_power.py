@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from uplift.config import ExperimentSpec, Workspace
+from uplift.config import ExperimentSpec, MetricSpec, Workspace
 from uplift.data import Engine
 from uplift.errors import DesignError
 from uplift.experiments import (
@@ -18,14 +20,18 @@ from uplift.experiments import (
     Metric,
     Power,
     SimulatedPower,
+    design_effect,
     encode,
     explained_variance,
+    linearised_ratio,
     power,
     roles,
     simulate_power,
 )
-from uplift.features import OUTCOMES, observed_until, outcomes, parse_as_of, to_frame
-from uplift.pipelines._experiments import CENTS, Progress, experiment_spec, parse_shares, population, silent
+from uplift.experiments._encoding import is_number
+from uplift.features import OUTCOMES, observed_until, parse_as_of, to_frame
+from uplift.pipelines._experiment_metrics import measure_outcomes
+from uplift.pipelines._experiments import Progress, experiment_spec, parse_shares, population, silent
 from uplift.policy import holdout
 from uplift.results import Rendered
 from uplift.segments import build_columns
@@ -45,12 +51,18 @@ class Powered(Rendered):
         Metric → where level and spread come from.
     unit
         Metric → unit of its effects.
+    segments
+        Metric → the smallest effect that each segment can show by itself.
+    files
+        The picture in both languages, where it was drawn.
     """
 
     plans: Mapping[str, Power]
     simulated: Mapping[str, SimulatedPower]
     basis: Mapping[str, Mapping[str, Any]]
     unit: Mapping[str, str]
+    segments: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One row a metric and arm."""
@@ -72,6 +84,10 @@ class Powered(Rendered):
             "alpha": plan.alpha,
             "power": plan.power,
             "comparisons": {name: chosen.comparisons for name, chosen in self.plans.items()},
+            "segments": {name: [dict(row) for row in rows] for name, rows in self.segments.items()},
+            "curves": {name: power_curve(chosen) for name, chosen in self.plans.items()},
+            "units": dict(self.unit),
+            "files": list(self.files),
         }
 
     def to_text(self) -> str:
@@ -87,7 +103,27 @@ class Powered(Rendered):
             )
             for row in chosen.arms:
                 lines.append("  " + _arm_line(row, self._simulated(name, row.arm)))
+            for part in self.segments.get(name, ()):
+                if part["smallest_effect"] is not None:
+                    lines.append(
+                        f"  {part['arm']} in {part['segment_column']} = {part['segment']}: smallest effect "
+                        f"{part['smallest_effect']:.4g} with {part['n_arm']:,} against {part['n_control']:,}"
+                    )
+        lines += ["", *(f"  {file}" for file in self.files)] if self.files else []
         return "\n".join(lines)
+
+
+def power_curve(plan: Power, points: int = 25) -> list[dict[str, Any]]:
+    """The smallest effect by members in all, around the size asked for: the picture of a plan."""
+    centre = plan.size or plan.needed_total or 1000
+    rows = []
+    for size in np.unique(np.geomspace(max(centre / 10, 20), centre * 10, points).round().astype(int)).tolist():
+        at = power(
+            plan.shares, control=plan.control, kind=plan.kind, baseline=plan.baseline, sd=plan.sd, size=size,
+            alpha=plan.alpha, power=plan.power, rho2=plan.rho2, deff=plan.deff, comparisons=plan.comparisons,
+        )  # fmt: skip
+        rows += [{"size": size, "arm": arm.arm, "smallest_effect": arm.smallest_effect} for arm in at.arms]
+    return rows
 
 
 def _arm_line(row: ArmPower, simulated: float | None) -> str:
@@ -174,11 +210,17 @@ def power_from_workspace(
                 "rule and the date"
             )
         progress(f"{members.num_rows:,} members as of {moment:%Y-%m-%d}")
-        wanted = {f"metric {i}": (m.outcome, m.window_days) for i, m in enumerate(spec.metrics)}
-        measured = outcomes(engine, members, wanted, until=observed_until(engine))
+        past = planning_values(engine, members, spec, workspace.config.currency, moment)
         columns = list(dict.fromkeys((*spec.stratify, *spec.covariates)))
-        frame = to_frame(build_columns(engine, members, columns), columns)
+        clustered = [spec.cluster] if spec.cluster else []
+        every = list(dict.fromkeys((*columns, *spec.segments, *clustered)))
+        frame = to_frame(build_columns(engine, members, every), every)
+    if spec.cluster is not None:
+        kept = frame[spec.cluster].notna().to_numpy()
+        frame, members = frame[kept].reset_index(drop=True), members.filter(pa.array(kept))
+        past = {name: values[kept] for name, values in past.items()}
     matrix = encode(frame, columns, workspace.config.min_cell).matrix
+    cluster = None if spec.cluster is None else pd.factorize(frame[spec.cluster].astype(str))[0]
     asked = size or spec.planned_size or members.num_rows
     role = roles([Metric(m.name, m.kind, guardrail=m.guardrail) for m in spec.metrics])
     treated = sum(arm.share > 0 for arm in spec.arms if arm.name != spec.control)
@@ -186,42 +228,112 @@ def power_from_workspace(
     simulated: dict[str, SimulatedPower] = {}
     basis: dict[str, dict[str, Any]] = {}
     unit: dict[str, str] = {}
-    for name, metric in zip(wanted, spec.metrics, strict=True):
-        if metric.kind != "rate" and metric.kind != "mean":
-            raise DesignError(f"metric {metric.name!r}: power is for rates and means, not for a {metric.kind}")
-        values = measured[name].to_numpy(zero_copy_only=False)
-        money = OUTCOMES[metric.outcome].unit == "money"
-        values = values / CENTS if money else values
-        if np.isnan(values).any():
-            raise DesignError(
-                f"metric {metric.name!r}: the window of {metric.window_days} days after {moment:%Y-%m-%d} is not "
-                "complete → an earlier --as-of"
-            )
+    segments: dict[str, list[dict[str, Any]]] = {}
+    for metric in spec.metrics:
+        values = past[metric.name]
         if values.std() == 0:
             raise DesignError(
                 f"metric {metric.name!r} was {values.mean():g} for everybody after {moment:%Y-%m-%d}: there is no "
                 "spread to plan with → another --as-of, or numbers of your own (--baseline, --sd)"
             )
-        rho2 = explained_variance(values, matrix) if matrix.shape[1] else 0.0
+        kind: Literal["rate", "mean"] = "rate" if metric.kind in ("rate", "retention") else "mean"
+        covariates = matrix if matrix.shape[1] else None
+        rho2 = explained_variance(values, matrix) if covariates is not None else 0.0
+        cost = None if cluster is None else design_effect(values, cluster, covariates)
+        family = treated * sum(role[other.name] == role[metric.name] for other in spec.metrics)
+        given: dict[str, Any] = {
+            "control": spec.control, "kind": kind, "effect": effect, "alpha": spec.alpha, "power": chance,
+        }  # fmt: skip
         plans[metric.name] = power(
-            spec.shares, control=spec.control, kind=metric.kind, baseline=float(values.mean()),
-            sd=float(values.std(ddof=1)), size=asked, effect=effect, alpha=spec.alpha, power=chance, rho2=rho2,
-            comparisons=treated * sum(role[other.name] == role[metric.name] for other in spec.metrics),
+            spec.shares, baseline=float(values.mean()), sd=float(values.std(ddof=1)), size=asked, rho2=rho2,
+            deff=1.0 if cost is None else cost.deff, comparisons=family, **given,
         )  # fmt: skip
         basis[metric.name] = {
             "as_of": moment.isoformat(), "members": len(values), "window_days": metric.window_days,
-            "text": f"{len(values):,} members in the {metric.window_days} days after {moment:%Y-%m-%d}",
+            "icc": None if cost is None else cost.icc, "clusters": None if cost is None else cost.clusters,
+            "text": f"{len(values):,} members in the {metric.window_days} days after {moment:%Y-%m-%d}"
+            + ("" if cost is None else f", {cost.clusters:,} clusters with ICC {cost.icc:.4f}, deff {cost.deff:.2f}"),
         }  # fmt: skip
-        unit[metric.name] = workspace.config.currency if money else OUTCOMES[metric.outcome].unit
+        unit[metric.name] = _unit(metric, workspace.config.currency)
+        segments[metric.name] = _by_segment(spec, frame, values, asked, given, workspace.config.min_cell)
         if simulate:
             progress(f"{metric.name}: {simulate} simulated experiments")
             plan = plans[metric.name]
             tried = effect if effect is not None else max(arm.smallest_effect or 0.0 for arm in plan.arms)
             simulated[metric.name] = simulate_power(
                 plan, effect=tried, size=asked if effect is None else None, outcome=values,
-                covariates=matrix if matrix.shape[1] else None, repeats=simulate, seed=seed,
+                covariates=covariates, clusters=cluster, repeats=simulate, seed=seed,
             )  # fmt: skip
-    return Powered(plans, simulated, basis, unit)
+    return Powered(plans, simulated, basis, unit, segments)
+
+
+def planning_values(
+    engine: Engine, members: pa.Table, spec: ExperimentSpec, currency: str, moment: datetime
+) -> dict[str, NDArray[np.float64]]:
+    """Metric → one value a member in the units of results; a ratio linearised, a time the days within its window.
+
+    Raises
+    ------
+    DesignError
+        If a window after the moment is not complete.
+    """
+    spine = members.select(["member_id", "as_of"])
+    spine = spine.append_column("arm", pa.array([spec.control] * spine.num_rows, type=pa.string()))
+    measured = measure_outcomes(engine, spine, spec, currency)
+    done = {metric.name: metric for metric in measured.metrics}
+    found = {}
+    for metric in spec.metrics:
+        values = measured.table[metric.name].to_numpy(dtype=np.float64) if metric.name in done else np.array([np.nan])
+        if np.isnan(values).any():
+            raise DesignError(
+                f"metric {metric.name!r}: the window of {metric.window_days} days after {moment:%Y-%m-%d} is not "
+                "complete → an earlier --as-of"
+            )
+        per = done[metric.name].denominator
+        if per is not None:
+            values, _ = linearised_ratio(values, measured.table[per].to_numpy(dtype=np.float64))
+        if metric.winsorize is not None:
+            values = np.minimum(values, np.quantile(values, metric.winsorize))
+        found[metric.name] = values
+    return found
+
+
+def _unit(metric: MetricSpec, currency: str) -> str:
+    if metric.kind == "time":
+        return "days"
+    return currency if OUTCOMES[metric.outcome].unit == "money" else OUTCOMES[metric.outcome].unit
+
+
+def _by_segment(
+    spec: ExperimentSpec,
+    frame: pd.DataFrame,
+    values: NDArray[np.float64],
+    size: int,
+    given: Mapping[str, Any],
+    min_cell: int,
+) -> list[dict[str, Any]]:
+    """The smallest effect that each segment shows by itself, without covariates; small and constant ones left out."""
+    rows = []
+    for column in spec.segments:
+        if is_number(frame[column]) and frame[column].nunique() > 20:
+            continue
+        for value, own in frame.groupby(frame[column].astype(str), sort=True).indices.items():
+            part = values[own]
+            if len(own) < min_cell or part.std() == 0 or (part != 0).sum() < min_cell:
+                continue
+            plan = power(
+                spec.shares, baseline=float(part.mean()), sd=float(part.std(ddof=1)),
+                size=max(2, round(size * len(own) / len(values))), comparisons=1, **{**given, "effect": None},
+            )  # fmt: skip
+            for arm in plan.arms:
+                rows.append(
+                    {
+                        "segment_column": column, "segment": str(value), "arm": arm.arm, "n_control": arm.n_control,
+                        "n_arm": arm.n_arm, "smallest_effect": arm.smallest_effect,
+                        "smallest_relative": arm.smallest_relative,
+                    }
+                )  # fmt: skip
+    return rows
 
 
 def _past(engine: Engine, spec: ExperimentSpec, as_of: str | None) -> datetime:
@@ -231,3 +343,12 @@ def _past(engine: Engine, spec: ExperimentSpec, as_of: str | None) -> datetime:
     if until is None:
         raise DesignError("there is not one event in the data, so there is no past to plan from")
     return until - timedelta(days=max(metric.window_days for metric in spec.metrics))
+
+
+def drawn(powered: Powered, workspace: Workspace, experiment_id: str) -> Powered:
+    """The same with its picture in both languages, ``reports/experiments/ID/power.zh.html`` and ``power.en.html``."""
+    from uplift.reports import write_power_report
+
+    folder = workspace.reports / "experiments" / experiment_id
+    files = write_power_report({**powered.to_dict(), "id": experiment_id}, folder)
+    return replace(powered, files=tuple(str(file) for file in files))

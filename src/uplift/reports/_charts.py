@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#1d2433", "#677084", "#d9dee8"
 GOOD, BAD, NEUTRAL = "#0f7b55", "#b3261e", "#5b6b8c"
+LINE_COLOURS = ("#5b6b8c", "#0f7b55", "#b3261e", "#8a5a00", "#4b3f9e", "#00707a", "#99375b")
 _DPI = 72
 _FONT = "system-ui, 'Segoe UI', 'PingFang SC', 'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif"
 
@@ -63,21 +65,107 @@ class Columns:
     title: str = ""
 
 
-Chart = Forest | Columns
+@dataclass(frozen=True)
+class Line:
+    """A curve: its name, and points (x, y) from left to right."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Curves over time or size.
+
+    Attributes
+    ----------
+    axis, vertical
+        What the axes show, with their units.
+    scale
+        What heights are multiplied with before they are drawn (100 for points).
+    logarithmic
+        Both axes.
+    """
+
+    axis: str
+    vertical: str
+    lines: tuple[Line, ...]
+    scale: float = 1.0
+    logarithmic: bool = False
+    title: str = ""
+
+
+Chart = Forest | Columns | Lines
 
 
 def draw(chart: Chart) -> tuple[str, str]:
     """The chart as two SVG texts: for wide screens and for phones. Same chart, same bytes."""
+    if isinstance(chart, Lines):
+        return _lines_svg(chart, 640, wide=True), _lines_svg(chart, 330, wide=False)
     return _svg(chart, 640, wide=True), _svg(chart, 330, wide=False)
 
 
-def _svg(chart: Chart, width: int, *, wide: bool) -> str:
+def _svg(chart: Forest | Columns, width: int, *, wide: bool) -> str:
+    height = 58 + (30 if wide else 44) * len(chart.bars)
+
+    def paint(figure: Figure) -> None:
+        left = _label_width(chart.bars) if wide else 12
+        right = 118 if wide else 14
+        axes = figure.add_axes((left / width, 40 / height, (width - left - right) / width, (height - 50) / height))
+        (_draw_forest if isinstance(chart, Forest) else _draw_columns)(axes, chart.bars, chart, wide)
+        axes.set_xlabel(chart.axis)
+        axes.set_ylim(len(chart.bars) - 0.45, -0.75)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="x", length=3)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+
+    return _painted(width, height, wide, paint)
+
+
+def _lines_svg(chart: Lines, width: int, *, wide: bool) -> str:
+    height = 300 if wide else 260
+
+    def paint(figure: Figure) -> None:
+        left, right = (78, 150) if wide else (54, 16)
+        below = 46 if wide else 46 + 18 * len(chart.lines)
+        axes = figure.add_axes(
+            (left / width, below / height, (width - left - right) / width, (height - below - 14) / height)
+        )
+        for place, line in enumerate(chart.lines):
+            colour = LINE_COLOURS[place % len(LINE_COLOURS)]
+            x, y = [point[0] for point in line.points], [point[1] * chart.scale for point in line.points]
+            axes.plot(x, y, color=colour, linewidth=2, label=line.label)
+            if wide and line.points:
+                axes.annotate(
+                    line.label, (x[-1], y[-1]), (6, 0), textcoords="offset points", va="center", color=colour,
+                    annotation_clip=False,
+                )  # fmt: skip
+        if chart.logarithmic:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:,.4g}")
+            axis.set_minor_formatter(lambda value, _: "")
+        axes.set_xlabel(chart.axis)
+        axes.set_ylabel(chart.vertical)
+        if not wide:
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.22), frameon=False, borderaxespad=0)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.grid(color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+
+    return _painted(width, height, wide, paint)
+
+
+def _painted(width: int, height: int, wide: bool, paint: Callable[[Figure], None]) -> str:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    row = 30 if wide else 44
-    height = 58 + row * len(chart.bars)
     settings = {
         "svg.fonttype": "none",
         "svg.hashsalt": "uplift",
@@ -95,24 +183,13 @@ def _svg(chart: Chart, width: int, *, wide: bool) -> str:
         warnings.filterwarnings("ignore", message=".*Matplotlib currently does not support.*")
         figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
         FigureCanvasSVG(figure)
-        left = _label_width(chart.bars) if wide else 12
-        right = 118 if wide else 14
-        axes = figure.add_axes((left / width, 40 / height, (width - left - right) / width, (height - 50) / height))
-        (_draw_forest if isinstance(chart, Forest) else _draw_columns)(axes, chart.bars, chart, wide)
-        axes.set_xlabel(chart.axis)
-        axes.set_ylim(len(chart.bars) - 0.45, -0.75)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-        axes.tick_params(axis="x", length=3)
-        axes.grid(axis="x", color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
+        paint(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _clean(buffer.getvalue(), width, height)
 
 
-def _draw_forest(axes: Axes, bars: Sequence[Bar], chart: Chart, wide: bool) -> None:
+def _draw_forest(axes: Axes, bars: Sequence[Bar], chart: Forest | Columns, wide: bool) -> None:
     scale = chart.scale if isinstance(chart, Forest) else 1.0
     good = chart.good_is_positive if isinstance(chart, Forest) else True
     axes.axvline(0, color=MUTED, linewidth=1)
@@ -125,7 +202,7 @@ def _draw_forest(axes: Axes, bars: Sequence[Bar], chart: Chart, wide: bool) -> N
     _labels(axes, bars, wide)
 
 
-def _draw_columns(axes: Axes, bars: Sequence[Bar], chart: Chart, wide: bool) -> None:
+def _draw_columns(axes: Axes, bars: Sequence[Bar], chart: Forest | Columns, wide: bool) -> None:
     del chart
     axes.barh(range(len(bars)), [bar.value for bar in bars], height=0.5 if wide else 0.3, color=NEUTRAL)
     axes.set_xlim(left=0)

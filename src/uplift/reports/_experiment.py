@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uplift.reports._charts import Bar, Chart, Forest
+from uplift.reports._sections import summarize_sections
 from uplift.reports._words import Language, amount, integer, p_phrase, p_value, percent, span, word
 
 LEVEL = 0.05
@@ -37,6 +38,7 @@ def summarize_experiment(result: Mapping[str, Any], language: Language) -> dict[
         ],
         "checks": _checks(result, language),
         "segments": _segments(result, metrics, by_segment, language),
+        "more": summarize_sections(result, language, lambda name: _arm(result, name, language)),
         "rows": [_row(result, e, metrics[e["metric"]], language) for e in overall],
         "segment_rows": [_row(result, e, metrics[e["metric"]], language) for e in by_segment],
         "notes": _notes(result, language),
