@@ -54,6 +54,10 @@ ROWS = {
     "experiments/long-term": "long-term effects",
     "experiments/many-arms": "many arms",
     "experiments/small-cells": "small cells",
+    "experiments/times": "time until an event",
+    "experiments/guardrails": "guardrails",
+    "experiments/exposed": "effect on those who were reached",
+    "experiments/one-pass": "sums in the engine and rows in memory agree",
     "experiments/actions": "recommended actions keep their promises",
     "policy/value": "value of a policy from logged propensities",
     "policy/promise": "promised, expected and realised are told apart",
@@ -67,7 +71,4 @@ ROWS = {
 }
 
 NOT_YET = {
-    "experiments/ratio",
-    "experiments/peeking",
-    "experiments/small-cells",
 }
