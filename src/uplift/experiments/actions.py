@@ -427,12 +427,20 @@ def _sentence(situation: Situation, action: Action) -> tuple[str, str]:
         en += f"{en_base} with probability {chance}"
         return zh + "。", en + "."
     if action.kind == "stop":
+        stop_zh, stop_en = zh, en
         zh, en = f"{zh}，不发更好", f"{en}: members are better without it"
         if action.gain < 0:  # not harmful, but too small to be worth finding out
-            wait = "" if action.until is None else f"{action.until:,}"
-            zh = f"建议停用 {zh_arm}，效果太小" + (f"，约需 {wait} 人才能看清。停用后" if wait else "。停用后")
-            en = f"Stop {en_arm}, too small an effect" + (f": it takes about {wait} members to see it" if wait else "")
-            en += ". Without it"
+            several = len(situation.arms) > 2
+            zh = f"建议停用各方案，效果太小；最好的是 {zh_arm}" if several else f"{stop_zh}，效果太小"
+            en = (
+                f"Stop all arms, too small an effect; the best is {en_arm}"
+                if several
+                else f"{stop_en}, too small an effect"
+            )
+            if action.until is not None:
+                zh += f"，约需 {action.until:,} 人才能看清"
+                en += f", and it takes about {action.until:,} members to see it"
+            zh, en = zh + "。停用后", en + ". Without it"
     zh += f"：{zh_what}预计每人 {gain.zh}（95% 区间 {low.number} 至 {high.number}{zh_net}），更好的概率 {chance}"
     en += f": {gain.en} of {en_what} a member expected (95% interval {low.number} to {high.number}{en_net}), better "
     en += f"with probability {chance}"

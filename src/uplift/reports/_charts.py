@@ -135,20 +135,14 @@ def _lines_svg(chart: Lines, width: int, *, wide: bool) -> str:
             (left / width, below / height, (width - left - right) / width, (height - below - 14) / height)
         )
         for place, line in enumerate(chart.lines):
-            colour = LINE_COLOURS[place % len(LINE_COLOURS)]
             x, y = [point[0] for point in line.points], [point[1] * chart.scale for point in line.points]
-            axes.plot(x, y, color=colour, linewidth=2, label=line.label)
-            if wide and line.points:
-                axes.annotate(
-                    line.label, (x[-1], y[-1]), (6, 0), textcoords="offset points", va="center", color=colour,
-                    annotation_clip=False,
-                )  # fmt: skip
+            axes.plot(x, y, color=LINE_COLOURS[place % len(LINE_COLOURS)], linewidth=2, label=line.label)
         if chart.logarithmic:
             axes.set_xscale("log")
             axes.set_yscale("log")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value:,.4g}")
-            axis.set_minor_formatter(lambda value, _: "")
+        _tick(axes, chart.logarithmic)
+        if wide:
+            _line_labels(axes, chart)
         axes.set_xlabel(chart.axis)
         axes.set_ylabel(chart.vertical)
         if not wide:
@@ -159,6 +153,41 @@ def _lines_svg(chart: Lines, width: int, *, wide: bool) -> str:
         axes.set_axisbelow(True)
 
     return _painted(width, height, wide, paint)
+
+
+def _tick(axes: Axes, logarithmic: bool) -> None:
+    from matplotlib.ticker import LogLocator
+
+    for axis in (axes.xaxis, axes.yaxis):
+        if logarithmic:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}")
+        axis.set_minor_formatter(lambda value, _: "")
+
+
+def _line_labels(axes: Axes, chart: Lines) -> None:
+    """Each curve's name at its end; curves that end together share one, and names keep a line's distance."""
+    axes.set_xlim(axes.get_xlim())  # fixes the limits, which places are worked out from
+    axes.set_ylim(axes.get_ylim())
+    ends: dict[float, tuple[float, list[str], str]] = {}
+    for place, line in enumerate(chart.lines):
+        if line.points:
+            x, y = line.points[-1][0], line.points[-1][1] * chart.scale
+            height = float(axes.transData.transform((x, y))[1])
+            near = next((known for known in ends if abs(known - height) < 1), height)
+            ends.setdefault(near, (x, [], LINE_COLOURS[place % len(LINE_COLOURS)]))[1].append(line.label)
+    places: list[float] = []
+    for height in sorted(ends):
+        places.append(max(height, places[-1] + 15) if places else height)
+    above = max(0.0, places[-1] - float(axes.figure.bbox.height) + 10) if places else 0.0
+    for place_at, height in zip(places, sorted(ends), strict=True):
+        x, names, colour = ends[height]
+        edge = float(axes.transData.transform((x, axes.get_ylim()[0]))[0])
+        text = names[0] if len(names) == 1 else f"{names[0]} + {len(names) - 1}"
+        axes.annotate(
+            text, (edge, place_at - above), (6, 0), xycoords="figure pixels", textcoords="offset points", va="center",
+            color=colour, annotation_clip=False,
+        )  # fmt: skip
 
 
 def _painted(width: int, height: int, wide: bool, paint: Callable[[Figure], None]) -> str:

@@ -43,6 +43,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Amounts are expected values net of the offers' costs; probabilities come from shrunk estimates, not from the "
         "number that looks best.",
     ),
+    "also": ("还应知道", "Also worth knowing"),
     "curves": ("之后三个月的累计消费", "Spend over the three months after"),
     "days_after": ("分组后天数", "Days after assignment"),
     "long_term": ("长期效果", "What lasts"),
