@@ -384,7 +384,7 @@ def _participation(engine: Engine, spec: ExperimentSpec, members: Members) -> li
         values = members.frame[column]
         if not isinstance(values.dtype, pd.CategoricalDtype) and pd.api.types.is_numeric_dtype(values.dtype):
             continue
-        text = values.astype(str).to_numpy()
+        text = values.astype(object).where(values.notna(), "(missing)").astype(str).to_numpy()
         cells = []
         for value in sorted(set(text)):
             reached, joined = int((sent & (text == value)).sum()), int((part & (text == value)).sum())
