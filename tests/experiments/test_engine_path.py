@@ -101,10 +101,21 @@ def compared(df, folder, **changes):
     return rows, sums, kept
 
 
-def test_both_paths_agree_on_everything(table, parts):
+def test_both_paths_agree_on_everything(table, parts, proof):
     rows, sums, _ = compared(
         table, parts(table), covariates=["past", "age", "city", "new"], segments=["city", "tier", "new", "past"],
         exposed="sent",
+    )  # fmt: skip
+    gaps = [
+        abs(a[name] - b[name]) / a["se"]
+        for a, b in zip(rows["effects"], sums["effects"], strict=True)
+        for name in ("raw", "effect", "low", "high")
+        if a["se"]
+    ]
+    assert proof(
+        "experiments/one-pass", "effects, intervals, ratios, segments: sums in the engine against rows in memory",
+        method="exact sums of whole numbers", target="to eight digits of a standard error",
+        figure="alike" if max(gaps) < 1e-8 else f"{max(gaps):.0e}", holds=max(gaps) < 1e-8,
     )  # fmt: skip
     close(rows, sums)
     assert {metric["kind"] for metric in sums["metrics"]} == {"rate", "mean", "ratio"}
@@ -201,7 +212,7 @@ def test_csv_is_summed_too(table, tmp_path):
     )
 
 
-def test_money_in_cents_keeps_every_digit(tmp_path):
+def test_money_in_cents_keeps_every_digit(tmp_path, proof):
     """Large amounts with a tiny spread: differences of squares in floating point would have no digit left."""
     n = 200_000
     rng = np.random.default_rng(0)
@@ -216,8 +227,18 @@ def test_money_in_cents_keeps_every_digit(tmp_path):
         assert effect.se * scale == pytest.approx(math.sqrt(variance), rel=1e-12 if scale == 1 else 1e-6)
         gap = (exact[1][0] * exact[0][2] - exact[0][0] * exact[1][2]) / (exact[0][2] * exact[1][2])
         assert effect.effect * scale == pytest.approx(gap, abs=2 * math.ulp(9e8))  # as near as two means can be
-    squares = (df["units"] ** 2).sum() / n - df["units"].mean() ** 2  # the planted defect
-    assert abs(squares / df["units"].var() - 1) > 0.01
+    assert proof(
+        "experiments/one-pass", "standard error of amounts near nine million that differ by cents",
+        method="exact sums of whole numbers", target="all digits", figure="all digits", holds=True,
+    )  # fmt: skip
+    squares = (df["units"] ** 2).sum() / n - df["units"].mean() ** 2
+    off = abs(squares / df["units"].var() - 1)
+    assert proof(
+        "experiments/one-pass", "standard error of amounts near nine million that differ by cents",
+        method="squares summed in floating point", target="all digits",
+        figure="no digit" if off > 0.5 else f"{off:.0e}",
+        holds=off > 0.01, planted=True,
+    )  # fmt: skip
 
 
 def refused(match, folder, **changes):

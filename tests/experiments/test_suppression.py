@@ -69,6 +69,28 @@ def test_random_overlapping_segments_resist_the_attack(seed):
     assert hidden[(cuts.inside @ counts) < 11].all()
 
 
+def test_differencing_recovers_nothing(proof):
+    """The attacks above, counted: on what is shown, and on what hiding small cells alone would show."""
+    found = {"all": 0, "small only": 0}
+    for seed in range(200):
+        rng = np.random.default_rng([seed, 9])
+        n = int(rng.integers(60, 300))
+        region = rng.choice(5, n, p=rng.dirichlet(np.full(5, 0.7)))
+        age = rng.choice(4, n, p=rng.dirichlet(np.full(4, 0.7)))
+        cuts, counts, hidden = hide([region, region // 2, age], [5, 3, 4])
+        found["all"] += recoverable(cuts, counts, hidden)
+        found["small only"] += recoverable(cuts, counts, (cuts.inside @ counts) < 11)
+    quantity = "hidden or small groups recovered by adding and subtracting, 200 tables of overlapping segments"
+    assert proof(
+        "experiments/small-cells", quantity, method="secondary suppression over all columns", target="none",
+        figure=f"{found['all']}", holds=found["all"] == 0,
+    )  # fmt: skip
+    assert proof(
+        "experiments/small-cells", quantity, method="small cells hidden, nothing else", target="none",
+        figure=f"{found['small only']}", holds=found["small only"] > 50, planted=True,
+    )  # fmt: skip
+
+
 def test_the_attack_succeeds_on_primary_suppression_alone():
     codes = np.repeat([0, 1, 2, 3], [50, 5, 20, 40])
     cuts, joint = cut([codes], [4], len(codes))

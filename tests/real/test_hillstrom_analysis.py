@@ -101,18 +101,58 @@ def test_no_percentages_where_spend_is_not_clearly_above_zero(table):
     assert effect.relative is None or effect.relative_low > -1
 
 
-def test_permuted_labels_leave_nothing(table):
+CUTS = ["channel", "band", "newbie"]
+
+
+def banded(table):
+    return table.assign(band=pd.cut(table["recency"], [0, 3, 6, 9, 12]).astype(str))
+
+
+def test_by_channel_recency_band_new_or_not(table):
+    result = analyze(
+        banded(table), arm="segment", control="No E-Mail", metrics=["visit", "spend"], weights=SHARES, segments=CUTS,
+        covariates=["recency", "history"],
+    )  # fmt: skip
+    assert len(result.interactions) == 2 * 2 * 3
+    by = {(t.arm, t.metric, t.segment_column): t for t in result.interactions}
+    assert all(t.p_adjusted >= t.p_value for t in by.values())
+    nearest = min(by, key=lambda key: by[key].p_value)  # it would be told as a finding if the other eleven were not
+    assert nearest == ("Womens E-Mail", "spend", "newbie")
+    assert by[nearest].p_value == pytest.approx(0.0178, abs=1e-3)
+    assert min(t.p_adjusted for t in by.values()) > 0.2
+    assert "differs by" not in result.verdict.en
+    parts = [e for e in result.effects if e.segment is not None]
+    assert len(parts) == 2 * 2 * (3 + 4 + 2)
+    for effect in parts:
+        assert effect.shrunk_low < effect.shrunk < effect.shrunk_high
+        assert effect.p_adjusted >= effect.p_value
+
+
+@pytest.mark.parametrize("repeats", [10, pytest.param(200, marks=pytest.mark.proof)])
+def test_permuted_labels_leave_nothing(table, repeats, proof):
+    """With no effect anywhere every discovery is false, so the false discovery rate is the share with any."""
     rng = np.random.default_rng(0)
-    bands = table.assign(band=pd.cut(table["recency"], [0, 3, 6, 9, 12]).astype(str))
-    discoveries = 0
-    for _ in range(8):
+    bands = banded(table)
+    found = {"segments": 0, "interactions": 0, "naive": 0}
+    for _ in range(repeats):
         mixed = bands.assign(segment=rng.permutation(bands["segment"]))
         result = analyze(
-            mixed, arm="segment", control="No E-Mail", metrics=["visit", "spend"], weights=SHARES,
-            segments=["channel", "band", "newbie"],
+            mixed, arm="segment", control="No E-Mail", metrics=["visit", "spend"], weights=SHARES, segments=CUTS,
+            variance="moments",
         )  # fmt: skip
-        p = [t.p_adjusted for t in result.interactions]
-        p += [e.p_adjusted for e in result.effects if e.p_adjusted is not None]
-        discoveries += min(p) < 0.05
-    # four families, each held to 5 %: 8 permutations give at most 1.6 on average
-    assert discoveries <= 5
+        parts = [e for e in result.effects if e.segment is not None and e.p_value is not None]
+        found["segments"] += min(e.p_adjusted for e in parts) < 0.05
+        found["naive"] += min(e.p_value for e in parts) < 0.05
+        found["interactions"] += min(t.p_adjusted for t in result.interactions) < 0.05
+    share = {name: count / repeats for name, count in found.items()}
+    allowed = 0.05 + 3 * (0.05 * 0.95 / repeats) ** 0.5
+    quantity = "Hillstrom by channel, recency band, new or not; labels permuted"
+    for name, method in (("segments", "Benjamini–Hochberg"), ("interactions", "Holm over all interaction tests")):
+        assert proof(
+            "experiments/segments", f"{quantity}: {name} discovered", method=method, target="FDR ≤ 5 %",
+            figure=f"{100 * share[name]:.1f} % of {repeats}", holds=share[name] <= allowed,
+        ), share  # fmt: skip
+    assert proof(
+        "experiments/segments", f"{quantity}: segments discovered", method="unadjusted", target="FDR ≤ 5 %",
+        figure=f"{100 * share['naive']:.1f} % of {repeats}", holds=share["naive"] > 0.3, planted=True,
+    ), share  # fmt: skip

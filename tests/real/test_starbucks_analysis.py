@@ -52,6 +52,13 @@ def test_checks_and_family(result):
     }  # fmt: skip
 
 
+def test_the_family_of_the_winner_is_stated(result):
+    assert result["families"]["winner"] == {
+        "method": "Gutmann and Maymin (1987)", "size": 9,
+        "of": "the best arm on the primary metric against every other arm, each at the full level",
+    }  # fmt: skip
+
+
 def test_winner_is_named_only_if_it_is_one(result):
     assert result["verdict"]["status"] == "effective"
     assert "In all, 10 arms are effective" in result["verdict"]["en"]
