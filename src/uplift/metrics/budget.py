@@ -355,7 +355,7 @@ def _mean_effects(trial: Trial, expected: Floats | None) -> tuple[Floats, list[F
 def _lines(grid: Floats, effects: Floats, costs: Floats) -> Floats:
     """The best gain at each budget from mixing arms over everybody, for mean effects ``(…, n_arms)`` and mean costs.
 
-    Nobody needs to spend all: at each budget it is the best arm within it, or the best mix of one within and one beyond.
+    Nobody needs to spend all: each budget buys the best arm within it, or the best mix of one within and one beyond.
     """
     price = np.append(0.0, costs)
     worth = np.concatenate([np.zeros((*effects.shape[:-1], 1)), effects], axis=-1)
