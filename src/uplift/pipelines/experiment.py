@@ -149,8 +149,10 @@ def analyze_workspace(
         costs = arm_costs(engine, spec, reached)
         progress("what lasts, other experiments, tags, funnel")
         decisive = table[metrics[0].name].to_numpy(dtype=np.float64) if metrics[0].name in table else None
-        members = Members.of(spine, spec, table, workspace.config.min_cell)
-        more = sections(engine, workspace, spec, members, decisive)
+        more: dict[str, Any] = {}
+        if set(spine["arm"].unique().to_pylist()) <= set(spec.shares):  # else the analysis refuses, naming the arms
+            members = Members.of(spine, spec, table, workspace.config.min_cell)
+            more = sections(engine, workspace, spec, members, decisive)
     covariates = list(dict.fromkeys((*spec.stratify, *spec.covariates)))
     if sent is not None:
         table[SENT] = sent
