@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 class Judged:
     """One candidate: out-of-fold effects and gains; gains within each outer set; effects on the outer folds.
 
-    ``nothing``: it offers nothing to anybody.
+    ``alike``: it treats everybody alike.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Judged:
     inner: Mapping[int, Floats]
     outer: Floats
     seconds: float
-    nothing: bool = False
+    alike: bool = False
 
 
 def leaderboard(

@@ -16,6 +16,7 @@ from uplift.metrics import Metric
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+_SLOPES = np.linspace(0.0, 1.0, 2001)
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ def shrink(predicted: Floats, gamma: Floats, weight: Floats, fold: Ints, among: 
 
     A prediction says two things: how much a member gains from being treated at all (the mean over arms), and which arm
     is better for this member (differences between arms); the first is often real where the second is noise, and only
-    the second tells arms apart. Each is multiplied by its own factor: the slope of the scores on the predictions
-    within folds (the best linear predictor) times ``1 − 1/F``, F being the square of the slope over its standard
-    error, within [0, 1]. What cannot be told from noise becomes the constant effect, what holds up stays.
+    the second tells arms apart. Each is multiplied by its own factor: what is to be expected of the slope of the scores
+    on the predictions within folds (the best linear predictor), given its estimate and standard error, when any slope
+    from 0 to 1 was equally likely before. Noise comes close to the constant effect, what holds up stays.
 
     Parameters
     ----------
@@ -102,10 +103,15 @@ def _fit(parts: Sequence[tuple[Floats, Floats, Floats]], arms: int) -> tuple[Flo
 
 
 def _factor(sxx: float, sxy: float, noise: float) -> float:
-    if sxx <= 0 or sxy <= 0:
+    """Mean of the slope given its estimate and its standard error, all slopes from 0 to 1 being equally likely before.
+
+    Never 0 where there is anything to see: policies depend on the order of effects, which a small factor keeps.
+    """
+    if sxx <= 0 or noise <= 0:
         return 0.0
-    kept = max(0.0, 1 - noise / sxy**2)
-    return float(min(sxy / sxx * kept, 1.0))
+    distance = (_SLOPES - sxy / sxx) * sxx / np.sqrt(noise)
+    likelihood = np.exp((np.square(distance).min() - np.square(distance)) / 2)
+    return float(np.average(_SLOPES, weights=likelihood))
 
 
 def row_gains(effects: Floats, gamma: Floats, offered: npt.NDArray[np.bool_]) -> tuple[Floats, Ints]:
@@ -128,28 +134,28 @@ def one_standard_error(
     weight: Floats,
     clusters: npt.NDArray[Any] | None,
     tolerance: float,
-    nothing: Sequence[bool] = (),
+    alike: Sequence[bool] = (),
 ) -> int:
     """Position of the simplest candidate that is within ``tolerance`` standard errors of the best one.
 
     Candidates stand from simple to complex; the standard error is that of the paired difference from the best.
-    Offering nothing to anybody is no simpler way of choosing whom to offer what: it is taken only where no candidate
-    gains anything, not where gains are merely uncertain, since giving up an uncertain gain costs its expectation.
+    Candidates that treat everybody alike (no effect, one effect for all) are chosen where no other one gains more, not
+    where a gain is merely uncertain: every prediction was shrunk towards the constant effect as far as held-out scores
+    demand, so caution has had its say, and giving up an uncertain gain costs its expectation.
 
     Parameters
     ----------
-    nothing
-        Which candidates offer nothing to anybody; default: none of them.
+    alike
+        Which candidates treat everybody alike; default: none of them.
     """
-    idle = list(nothing) or [False] * len(gains)
+    same = list(alike) or [False] * len(gains)
     values = [weighted_mean(gain, weight, clusters)[0] for gain in gains]
-    active = [position for position in range(len(gains)) if not idle[position]]
-    if not active or (any(idle) and max(values[position] for position in active) <= 0):
-        return idle.index(True)
-    best = max(active, key=values.__getitem__)
-    for position in active:
+    best = max(range(len(gains)), key=lambda position: (values[position], same[position], -position))
+    if same[best]:
+        return best
+    for position in range(len(gains)):
         difference, se = weighted_mean(gains[best] - gains[position], weight, clusters)
-        if difference <= tolerance * (se or 0.0):
+        if not same[position] and difference <= tolerance * (se or 0.0):
             return position
     return best
 

@@ -334,13 +334,14 @@ class UpliftSearchCV(BaseEstimator):
             outer[rows] = raw if exempt else shrunk.apply(raw, data.trial.weight[rows])
         whole = _shrunk(views.single, gamma.single, data, every, exempt)
         gains = row_gains(whole.effects, gamma.single, offered)[0]
-        return Judged(name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, exempt)
+        alike = all(not np.ptp(views.single[data.fold == f], axis=0).any() for f in every)
+        return Judged(name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, alike)
 
     def _choose(self, judged: list[Judged], scores: Scores, gamma: _Views, data: _Data) -> None:
         weight, clusters, offered = scores.weight, data.clusters, scores.offered
         arms = len(scores.arms)
-        nothing = [one.nothing for one in judged]
-        chosen = one_standard_error([one.gains for one in judged], weight, clusters, self.tolerance, nothing)
+        alike = [one.alike for one in judged]
+        chosen = one_standard_error([one.gains for one in judged], weight, clusters, self.tolerance, alike)
         best = judged[chosen]
         # the single arm of each fold, picked by the other folds only
         one_for_all = np.full(len(scores), np.nan)
@@ -356,7 +357,7 @@ class UpliftSearchCV(BaseEstimator):
             one_for_all[rows] = single_gains(int(np.argmax(means)), gamma.single, offered)[rows]
             if self.nested:
                 candidates = [one.inner[f] for one in judged]
-                pick = one_standard_error(candidates, np.where(rows, 0.0, weight), clusters, self.tolerance, nothing)
+                pick = one_standard_error(candidates, np.where(rows, 0.0, weight), clusters, self.tolerance, alike)
                 effects[rows] = judged[pick].outer[rows]
         gains, choice = row_gains(effects, gamma.single, offered)
         single, single_gain = _best_single(scores, self.alpha)
