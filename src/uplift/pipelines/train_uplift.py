@@ -25,6 +25,7 @@ from uplift.pipelines._valuing import Valuing, effects_of
 from uplift.tracking import PinnedModel, Registry, Run, open_registry, run_key
 
 UPLIFT = "uplift"
+IDLE = "none"
 BASELINES = ("none", "constant", "logistic_T", "linear_DR", "response")
 MONEY = frozenset({"spend", "margin"})
 
@@ -63,12 +64,21 @@ def train_uplift(
     single = valuing.best_single(spec.value_outcome)
     effects = models[spec.value_outcome].predict(data.X.loc[data.held_out, columns])
     gain = valuing.gain(spec.value_outcome, effects, single=single)
-    gate = _gate(gain, registry.champion(UPLIFT), valuing, data, spec)
+    champion = registry.champion(UPLIFT)
+    gate = _gate(gain, champion, valuing, data, spec)
+    learner = search.best_name_
+    if champion is None and not gate.passed:
+        progress(f"{learner} is worth less than offering nothing; until a model passes, nothing is offered by policy")
+        refused, learner = gate, IDLE
+        models = {outcome.name: fit_idle(data, outcome.name, columns) for outcome in spec.outcomes}
+        effects = models[spec.value_outcome].predict(data.X.loc[data.held_out, columns])
+        gain = valuing.gain(spec.value_outcome, effects, single=single)
+        gate = _instead(refused, uplift_gate(gain, z=spec.gate_z), search.best_name_)
     segments = valuing.segments(workspace.config.min_cell)
     run = Run(
         name=UPLIFT,
         key=key,
-        params=_params(spec, data, columns, search),
+        params={**_params(spec, data, columns), "learner": learner},
         metrics=_metrics(gain, models, data),
         curves={"gain": valuing.gain_curve(gain, effects)},
         artifacts={
@@ -181,10 +191,36 @@ def _gate(
     return uplift_gate(gain, valuing.gain(spec.value_outcome, effects), z=spec.gate_z)
 
 
-def _params(spec: UpliftSpec, data: UpliftData, columns: list[str], search: UpliftSearchCV) -> dict[str, Any]:
+def fit_idle(data: UpliftData, outcome: str, columns: list[str]) -> BaseUpliftLearner:
+    """No effect of anything: what serves while no model is worth more than offering nothing.
+
+    Exploration and the control group go on under it, so the next training has more to learn from.
+    """
+    train = ~data.held_out
+    return make_learner(IDLE, control=CONTROL).fit(
+        data.X.loc[train, columns],
+        data.outcomes[outcome][train],
+        data.treatment[train],
+        propensity=data.propensity[train],
+        groups=data.member_id[train],
+    )
+
+
+def _instead(refused: GateResult, passed: GateResult, learner: str) -> GateResult:
+    """The gate of what serves instead, with the reasons for which the chosen learner does not."""
+    return GateResult(
+        passed.passed,
+        (
+            *passed.reasons_en,
+            *(f"{learner} was refused: {reason}; no effect serves instead" for reason in refused.reasons_en),
+        ),
+        (*passed.reasons_zh, *(f"{learner} 未通过：{reason}；暂以“无效果”代替" for reason in refused.reasons_zh)),
+    )
+
+
+def _params(spec: UpliftSpec, data: UpliftData, columns: list[str]) -> dict[str, Any]:
     return {
         **{f"booster.{name}": value for name, value in spec.booster.model_dump().items()},
-        "learner": search.best_name_,
         "candidates": ", ".join((*BASELINES, *spec.learners)),
         "chosen_on": spec.choose_on,
         "value_outcome": spec.value_outcome,
