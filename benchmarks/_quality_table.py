@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from benchmarks._statistics import Estimate, over_splits
@@ -36,7 +37,7 @@ class Place:
     @property
     def holds_single(self) -> bool:
         """Not below one arm for all by more than the standard error of the difference."""
-        return self.against_single.mean >= -self.against_single.se
+        return self.against_single.mean >= -float(np.nan_to_num(self.against_single.se))
 
     def sentence(self) -> str:
         """Both claims with their numbers."""

@@ -90,6 +90,8 @@ def write_data(split: Split, path: Path) -> None:
 def predict(jobs: dict[str, list[Job]], processes: int) -> None:
     """Have everything predicted that is not there yet."""
     missing = {name: [job for job in own if not (ROOT / job.out).exists()] for name, own in jobs.items()}
+    for task in {job.task for own in missing.values() for job in own}:
+        TASKS[task].split(0)  # data that is not there stops the run here, not job by job
     needs_data = {(job.task, job.split): job.data for name in LIBRARIES for job in missing[name]}
     for (task, number), data in needs_data.items():
         if not (ROOT / data).exists():
