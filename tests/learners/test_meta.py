@@ -240,3 +240,13 @@ def test_text_columns_need_no_preparation():
     np.testing.assert_array_equal(
         fitted(TLearner, world).predict(world.X), fitted(TLearner, world, X=as_text).predict(as_text)
     )
+
+
+def test_effects_as_a_table_with_names_and_index():
+    world = make_world(600, arms=("a", "b"), random_state=1)
+    model = fitted(TLearner, world)
+    some = world.X.iloc[[5, 3]]
+    table = model.effects(some)
+    assert list(table.columns) == ["a", "b"]
+    assert list(table.index) == [5, 3]
+    np.testing.assert_array_equal(table, model.predict(some))

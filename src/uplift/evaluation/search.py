@@ -42,6 +42,7 @@ from uplift.learners import (
     OutcomeFitter,
     Term,
     Training,
+    effect_table,
     make_learner,
 )
 from uplift.metrics import Metric
@@ -229,11 +230,16 @@ class UpliftSearchCV(BaseEstimator):
             return effects
         return self.constant_ + (effects - self._centre) @ self._shrunk.matrix
 
+    def effects(self, X: Any) -> pd.DataFrame:
+        """The same as a table: a column per arm, with the index of ``X`` if it has one."""
+        return effect_table(self.predict(X), self.arms_, X)
+
     def predict_interval(self, X: Any, alpha: float = 0.05) -> EffectInterval:
         """Interval of the mean effect among members who are predicted a similar effect, each ``(n, n_arms)``.
 
-        It says what members like this one gain on average, not what this one gains: see
-        :func:`~uplift.evaluation.effect_bands`.
+        It says what members like this one gain on average, not what this one gains, and holds for the members that were
+        learned from; for new ones it covers one to five points less, since the model refitted on all rows tells members
+        further apart than those it was measured by. See :func:`~uplift.evaluation.effect_bands`.
         """
         check_is_fitted(self)
         return effect_bands(self.effects_, self.scores_, alpha=alpha).interval(self.predict(X))

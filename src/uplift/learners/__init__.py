@@ -1,8 +1,7 @@
 """Uplift and churn estimators with scikit-learn's interface.
 
 Uplift learners share ``fit(X, y, treatment, *, propensity, sample_weight, groups)`` and ``predict(X)`` →
-``(n, n_arms)``. The meta-learners are causalml's on LightGBM; boosters are kept as text, so ``save`` and ``load`` need
-no pickle.
+``(n, n_arms)``. Meta-learners grow LightGBM boosters, which are kept as text, so ``save`` and ``load`` need no pickle.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from uplift.learners._program import EffectProgram, Term
 from uplift.learners._propensity import estimated_propensity
 from uplift.learners._scorers import ConstantScorer
 from uplift.learners._training import OutcomeFitter, Training
-from uplift.learners.base import BaseUpliftLearner, Explanation, fit_together
+from uplift.learners.base import BaseUpliftLearner, Explanation, effect_table, fit_together
 from uplift.learners.baselines import ConstantEffect, LogisticTLearner, NoEffect, ResponseModel
 from uplift.learners.bgnbd import BGNBD, histories_from_orders
 from uplift.learners.churn import ChurnModel
@@ -99,6 +98,7 @@ __all__ = [
     "Training",
     "UpliftForest",
     "XLearner",
+    "effect_table",
     "estimated_propensity",
     "fit_together",
     "histories_from_orders",

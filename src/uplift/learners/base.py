@@ -103,9 +103,13 @@ class BaseUpliftLearner(BaseEstimator):
         As in scikit-learn.
     is_effect
         False for learners whose "effect" is something else that members could be ranked by.
+    binary_only, needs_half
+        True for learners that take outcomes of 0 and 1 only, or arms as likely as the control only.
     """
 
     is_effect: ClassVar[bool] = True
+    binary_only: ClassVar[bool] = False
+    needs_half: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -197,6 +201,10 @@ class BaseUpliftLearner(BaseEstimator):
         check_is_fitted(self)
         return self.predict_encoded(self.encoder_.transform(X), threads_of(self.n_jobs))
 
+    def effects(self, X: Any) -> pd.DataFrame:
+        """The same as a table: a column per arm, named as in ``arms_``, with the index of ``X`` if it has one."""
+        return effect_table(self.predict(X), self.arms_, X)
+
     def predict_encoded(self, matrix: npt.NDArray[np.float32], threads: int = 1) -> Floats:
         """The same from a matrix that the learner's encoder, or :func:`prepare`, made."""
         return self.program_.effects(matrix, threads)
@@ -250,6 +258,11 @@ class BaseUpliftLearner(BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def effect_table(effects: Floats, arms: tuple[Any, ...], X: Any) -> pd.DataFrame:
+    """Effects ``(n, n_arms)`` as a table with the index of ``X`` if it has one."""
+    return pd.DataFrame(effects, columns=list(arms), index=X.index if isinstance(X, pd.DataFrame) else None)
 
 
 def prepare(
