@@ -73,10 +73,4 @@ ROWS = {
 NOT_YET: set[str] = {
     "learners/forests",
     "evaluation/responders",
-    "experiments/ratio",
-    "experiments/small-cells",
-    "experiments/times",
-    "experiments/guardrails",
-    "experiments/exposed",
-    "experiments/one-pass",
 }
