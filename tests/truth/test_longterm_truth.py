@@ -43,12 +43,12 @@ def test_a_projection_covers_under_surrogacy_and_is_exposed_without(repeats, pro
     hits = {"projection": 0, "history taken as known": 0, "direct": 0}
     exposed = {"surrogacy": 0, "direct": 0}
     for _ in range(repeats):
-        _, history, outcome = world(rng, 150)
+        _, history, outcome = world(rng, 60)
         arm, early, late = world(rng, 1500)
         found = project(early, arm, history, outcome, measured=late)
         hits["projection"] += found.effect.low <= EFFECT <= found.effect.high
         exposed["surrogacy"] += bool(found.exposed)
-        slope = np.linalg.lstsq(np.column_stack([np.ones(150), history]), outcome, rcond=None)[0]
+        slope = np.linalg.lstsq(np.column_stack([np.ones(60), history]), outcome, rcond=None)[0]
         naive = ArmRegression(None, arm, 2).estimate(early @ slope[1:]).difference(1, 0)
         hits["history taken as known"] += naive.low <= EFFECT <= naive.high
         arm, early, late = world(rng, 1500, direct=-1.0)

@@ -94,7 +94,7 @@ def read_spec(path: Path, model: type[SpecT]) -> SpecT:
 def dump_yaml(spec: Spec) -> str:
     """A spec as YAML that :func:`read_spec` reads back to an equal spec."""
     return yaml.safe_dump(
-        spec.model_dump(mode="json", exclude_none=True), allow_unicode=True, sort_keys=False, width=110
+        spec.model_dump(mode="json", exclude_defaults=False), allow_unicode=True, sort_keys=False, width=110
     )
 
 

@@ -200,6 +200,10 @@ class UpliftSearchCV(BaseEstimator):
         if self.nested and self.folds < 3:
             raise InputError(f"a nested search needs at least 3 folds, found {self.folds}; or set nested=False")
         trial = read_trial(y, treatment, propensity, control=control, sample_weight=sample_weight)
+        if not np.ptp(trial.y):
+            raise InputError(
+                f"y is {trial.y[0]:g} in all {len(trial):,} rows: nothing can be learned; check the outcome and its window"
+            )
         clusters = None if groups is None else np.asarray(groups)
         seed = self.random_state
         fold = fold_ids(len(trial), self.folds, groups=groups, stratify=trial.assigned, random_state=seed)
