@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -258,7 +259,8 @@ def connect(
     except (duckdb.InvalidInputException, duckdb.ParserException, duckdb.SyntaxException) as error:
         raise ConfigError(f"threads={threads!r}, memory_limit={memory_limit!r}: {error}") from None
     connection.execute(f"SET GLOBAL TimeZone = '{timezone}'")
-    connection.execute("SET enable_progress_bar = false")  # it would write into what is printed for machines
+    with suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets has no bar, and none to switch off
+        connection.execute("SET enable_progress_bar = false")  # it would write into what is printed for machines
     return connection
 
 

@@ -202,7 +202,8 @@ class UpliftSearchCV(BaseEstimator):
         trial = read_trial(y, treatment, propensity, control=control, sample_weight=sample_weight)
         if not np.ptp(trial.y):
             raise InputError(
-                f"y is {trial.y[0]:g} in all {len(trial):,} rows: nothing can be learned; check the outcome and its window"
+                f"y is {trial.y[0]:g} in all {len(trial):,} rows: nothing can be learned; check the outcome and its "
+                "window"
             )
         clusters = None if groups is None else np.asarray(groups)
         seed = self.random_state
