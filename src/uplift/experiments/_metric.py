@@ -22,10 +22,10 @@ class Metric:
     Attributes
     ----------
     kind
-        ``auto`` (a rate where every value is 0 or 1, else a mean) · ``rate`` · ``mean`` (a number a row) · ``ratio`` (sum of ``column`` over sum of ``denominator``,
-        such as money per order) · ``retention`` (0 or 1: active again after ``from_days``) · ``time`` (days in
-        ``column`` until something happened, or until the row was last seen; restricted mean time up to
-        ``window_days``).
+        ``auto`` (a rate where every value is 0 or 1, else a mean) · ``rate`` · ``mean`` (a number a row) · ``ratio``
+        (sum of ``column`` over sum of ``denominator``, such as money per order) · ``retention`` (0 or 1: active again
+        after ``from_days``) · ``time`` (days in ``column`` until something happened, or until the row was last seen;
+        restricted mean time up to ``window_days``).
     unit
         ``share``, ``money``, ``count``, ``days``, or None when not known.
     currency
