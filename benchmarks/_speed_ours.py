@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lightgbm
+import numba  # noqa: F401  # loaded before memory is counted, as everything else that is imported
 import numpy as np
 
 from benchmarks._process import Measured, Rows, answer, measure, read_rows
