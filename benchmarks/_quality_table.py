@@ -41,7 +41,7 @@ class Place:
 
     def sentence(self) -> str:
         """Both claims with their numbers."""
-        first = "highest" if self.against_best.mean >= 0 else "tied with the highest" if self.at_top else "MISSED"
+        first = "highest" if self.against_best.mean > 0 else "tied with the highest" if self.at_top else "MISSED"
         second = "held" if self.holds_single else "MISSED"
         return (
             f"| {TASKS[self.task].title} | {self.best} | {self.against_best.cell(True)} | {first} | "
@@ -75,27 +75,28 @@ def render(results: pd.DataFrame) -> str:
     parts = [
         f"{splits} splits; mean ± standard error per 1,000 members; = tie with {SEARCH}, ▲ above it, ▼ below it "
         "(paired, 95 %).",
-        "**Gain** of the best arm where it is predicted to help, over giving nothing",
-        _cells(results, tasks, "gain"),
+        "**Gain** of the best arm where it is predicted to help, over giving nothing; last, the share of the best "
+        "method's mean gain, averaged over the tasks where anything can be gained",
+        _cells(results, tasks, "gain", _shares(results, tasks)),
         "**Several-arm Qini**: mean over budgets of the gain over the best untargeted mix",
         _cells(results, tasks, "qini"),
         "**Place of the search** by gain\n\n| task | best other | search less it | place | "
         "search less one arm for all | never below by more than its error |\n|---|---|---|---|---|---|\n"
         + "\n".join(place(results, task).sentence() for task in tasks),
-        f"**Seconds** to fit and predict one split, one thread, mean\n\n{_seconds(results, tasks)}",
     ]
     empty = _reasons(results)
     return "\n\n".join(parts + ([empty] if empty else [])) + "\n"
 
 
-def _cells(results: pd.DataFrame, tasks: list[str], what: str) -> str:
-    lines = [
-        "| method | " + " | ".join(TASKS[task].title for task in tasks) + " |",
-        "|---|" + "---|" * len(tasks),
-    ]
+def _cells(results: pd.DataFrame, tasks: list[str], what: str, shares: dict[str, float] | None = None) -> str:
+    heads = ["method", *(TASKS[task].title for task in tasks), *(["share of the best"] if shares else [])]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     tables = {task: wide(results, task, what) for task in tasks}
     for method in dict.fromkeys(results["method"]):
-        lines.append(f"| {method} | " + " | ".join(_cell(tables[task], task, method) for task in tasks) + " |")
+        cells = [method, *(_cell(tables[task], task, method) for task in tasks)]
+        if shares:
+            cells.append("—" if np.isnan(shares[method]) else f"{shares[method]:.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -111,16 +112,11 @@ def _cell(table: pd.DataFrame, task: str, method: str) -> str:
     return f"{mean} {'=' if less.zero else '▲' if less.mean > 0 else '▼'}"
 
 
-def _seconds(results: pd.DataFrame, tasks: list[str]) -> str:
-    table = results.pivot_table(index="method", columns="task", values="seconds", aggfunc="mean", dropna=False)
-    lines = [
-        "| method | " + " | ".join(TASKS[task].title for task in tasks) + " |",
-        "|---|" + "---|" * len(tasks),
-    ]
-    for method in dict.fromkeys(results["method"]):
-        cells = ["—" if pd.isna(x) else f"{x:.1f}" for x in table.loc[method, tasks]]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def _shares(results: pd.DataFrame, tasks: list[str]) -> dict[str, float]:
+    """Method → its mean gain over that of the best method, averaged over the tasks where something can be gained."""
+    means = results.groupby(["task", "method"])["gain"].agg(lambda own: own.mean(skipna=False)).unstack("method")
+    best = means.loc[tasks].max(axis=1)
+    return dict(means.loc[tasks][best > 0].div(best[best > 0], axis=0).mean(skipna=False))
 
 
 def _reasons(results: pd.DataFrame) -> str:
