@@ -1,6 +1,7 @@
 """Power from a workspace's past: whole stores, segments, ratios, and the picture."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -71,7 +72,7 @@ def test_the_picture_is_drawn_in_both_languages(shop):
     assert done.exit_code == 0, done.output
     files = json.loads(done.stdout)["files"]
     assert [file.rsplit("/")[-1] for file in files] == ["power.zh.html", "power.en.html"]
-    pages = [open(file, encoding="utf-8").read() for file in files]  # noqa: PTH123, SIM115
+    pages = [Path(file).read_text(encoding="utf-8") for file in files]
     assert all("<svg" in page and "spend" in page for page in pages)
     assert "能看到的最小效果" in pages[0]
     assert "Smallest effect" in pages[1]

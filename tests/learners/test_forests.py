@@ -185,7 +185,7 @@ def their_forest(X, treated, y, **params):
         n_estimators=20, min_samples_leaf=40, control_name=0, groups_cnt=False, random_state=0, **params
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # the peer warns of its own future signature: not ours to mend
         return forest.fit(X=X, treatment=treated, y=y)
 
 

@@ -101,3 +101,29 @@ def test_a_scorer_compiles_for_many_rows_only_and_checks_itself(monkeypatch):
     again = BoosterScorer(scorer.text, "identity", 1.0, 2.0, 6)
     np.testing.assert_array_equal(again.raw(X, 1), plain)
     assert again._cache["compiled"] is None
+
+
+def test_where_machine_code_cannot_be_kept(monkeypatch):
+    """A read-only installation without a home: numba refuses to cache, and scoring goes on."""
+    import numba
+
+    from uplift.learners import _quickscorer
+
+    original, asked = numba.njit, []
+
+    def refusing(**options):
+        asked.append(options.get("cache", False))
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function 'score': no locator available")
+        return original(**options)
+
+    monkeypatch.setattr(numba, "njit", refusing)
+    _quickscorer._kernel.cache_clear()
+    try:
+        X, y = table(2000)
+        model = booster(X, y, rounds=5)
+        scores = compile_trees(model.model_to_string()).scores(X, 1)
+    finally:
+        _quickscorer._kernel.cache_clear()
+    assert asked == [True, False]
+    np.testing.assert_array_equal(scores, model.predict(X, raw_score=True))

@@ -13,8 +13,8 @@ from scipy.stats import norm
 
 from uplift import metrics
 
-# the peer's own warnings are not ours to mend
 PEERS = ("scikit-uplift", "causalml", "grf")
+# the peer's own warnings are not ours to mend
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

@@ -93,6 +93,7 @@ def test_calibration(world, models):
 
 def test_chinese(world, models):
     with warnings.catch_warnings():
+        # a machine without a Chinese font draws boxes; the words are what is tested here
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         display = CurveDisplay.from_predictions(
             models["true"], world.y, world.treatment, SHARES, control="control", n_bootstrap=0, language="zh"

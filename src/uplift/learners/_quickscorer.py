@@ -195,7 +195,7 @@ def _kernel() -> Callable[..., None]:
     """Compiled at first need; numba keeps the machine code for the next process."""
     import numba
 
-    @numba.njit(nogil=True, cache=True, error_model="numpy")
+    # numba infers the types of what it compiles
     def score(matrix, feature, tree, threshold, missing_left, mask, table, codes, leaves, result):  # type: ignore[no-untyped-def]
         n, p = matrix.shape
         everything = np.uint32(_EVERYTHING)
@@ -238,5 +238,9 @@ def _kernel() -> Callable[..., None]:
                     total[r] += values[np.uint32(np.uint32(lowest * np.uint32(_HASH)) >> np.uint32(27))]
             result[begin : begin + size] = total[:size]
 
-    kernel: Callable[..., None] = score
+    kernel: Callable[..., None]
+    try:
+        kernel = numba.njit(nogil=True, error_model="numpy", cache=True)(score)
+    except RuntimeError:  # no folder can be written to: every process compiles anew
+        kernel = numba.njit(nogil=True, error_model="numpy")(score)
     return kernel
