@@ -7,6 +7,7 @@ share the rows.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from uplift.experiments._packing import covering, packed
 from uplift.experiments._relation import Bounds, Family, Relation, given_sql, quote
 from uplift.experiments.moments import Moments
 
@@ -140,11 +142,16 @@ class Plan:
     ----------
     arm, segments
         SQL expressions.
+    n_arms, n_values
+        About how many values the arm's column and each segment column have. They decide which columns are grouped by
+        together, and nothing of what comes out.
     """
 
     arm: str
     segments: tuple[str, ...]
     blocks: tuple[Block, ...]
+    n_arms: int = 2
+    n_values: tuple[int, ...] = ()
 
     def select(self, relation: Relation, sets: Sequence[Sequence[int]], *, products: bool) -> str:
         """One SELECT for all arms, sets of segment columns, metrics, covariates; without ``products`` counts only."""
@@ -214,24 +221,54 @@ class Cells:
 
 
 def run(relation: Relation, plan: Plan) -> Cells:
-    """All sums: in one pass, of every arm, in all and by every segment column."""
-    sets = [(), *((j,) for j in range(len(plan.segments)))]
+    """All sums: in one pass, of every arm, in all and by every segment column.
+
+    Columns with few values are grouped by together and their margins added up afterwards, which whole numbers allow to
+    the last digit: every row is then counted in a few groups instead of one a column.
+    """
+    sets = packed(plan.n_values, plan.n_arms)
     rows: dict[tuple[Any, Any, Any], Mapping[str, Any]] = {}
-    for row in relation.records(plan.select(relation, sets, products=True)):
-        columns = plan.columns_of(int(row["g"]))
-        rows[(row["a"], columns[0], row[f"s{columns[0]}"]) if columns else (row["a"], None, None)] = row
+    for (arm, columns, values), sums in _margins(relation, plan, sets, 1, products=True).items():
+        rows[(arm, columns[0], values[0]) if columns else (arm, None, None)] = sums
     return Cells(rows)
 
 
 def run_pairs(relation: Relation, plan: Plan) -> Cells:
     """Counts by every pair of segment columns."""
-    m = len(plan.segments)
-    sets = [(i, j) for i in range(m) for j in range(i + 1, m)]
-    rows: dict[tuple[Any, Any, Any], Mapping[str, Any]] = {}
-    for row in relation.records(plan.select(relation, sets, products=False)):
-        columns = plan.columns_of(int(row["g"]))
-        rows[row["a"], columns, tuple(row[f"s{j}"] for j in columns)] = row
-    return Cells(rows)
+    return Cells(_margins(relation, plan, covering(plan.n_values, plan.n_arms), 2, products=False))
+
+
+Key = tuple[Any, tuple[int, ...], tuple[Any, ...]]
+_NAN = math.nan
+
+
+def _margins(
+    relation: Relation, plan: Plan, sets: Sequence[tuple[int, ...]], largest: int, *, products: bool
+) -> dict[Key, dict[str, int]]:
+    """Sums by arm and the values of ``largest`` segment columns (with one: also in all), each from one of the sets."""
+    wanted: dict[tuple[int, ...], list[tuple[int, ...]]] = {chosen: [] for chosen in sets}
+    done: set[tuple[int, ...]] = set()
+    for chosen in sets:
+        of = [*([()] if largest == 1 else []), *itertools.combinations(chosen, largest)]
+        wanted[chosen] = [columns for columns in of if columns not in done]
+        done.update(wanted[chosen])
+    found: dict[Key, dict[str, int]] = {}
+    for row in relation.records(plan.select(relation, sets, products=products)):
+        sums = {key: int(value or 0) for key, value in row.items() if key == "n" or "_" in key}
+        for columns in wanted[plan.columns_of(int(row["g"]))]:
+            key = (row["a"], columns, tuple(_canonical(row[f"s{j}"]) for j in columns))
+            if key in found:
+                total = found[key]
+                for name, value in sums.items():
+                    total[name] += value
+            else:
+                found[key] = dict(sums)
+    return found
+
+
+def _canonical(value: Any) -> Any:
+    """One object for all NaN, which are not equal to each other."""
+    return _NAN if isinstance(value, float) and math.isnan(value) else value
 
 
 def moments(

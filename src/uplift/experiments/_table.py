@@ -139,7 +139,9 @@ class _Reading:
     ) -> tuple[Plan, Cells, tuple[Cut, ...], list[dict[str, list[Any]]]]:
         """The sums, the segment columns and, by column, the raw values behind each of their values."""
         segments = [self.planner.segment_sql(name, banded.get(name)) for name in self.request.segments]
-        plan = Plan(quote(self.request.arm), tuple(segments), tuple(blocks))
+        seen = {name: len(banded[name]) + 2 if name in banded else n for name, n in self.checks.seen.items()}
+        n_values = tuple(seen[name] for name in self.request.segments)
+        plan = Plan(quote(self.request.arm), tuple(segments), tuple(blocks), seen[self.request.arm], n_values)
         cells = _sums.run(self.relation, plan)
         cuts, raw = [], []
         for place, name in enumerate(self.request.segments):

@@ -56,6 +56,8 @@ class TableChecks:
         Found so far.
     many
         Numeric segment columns that have too many values to be shown each.
+    seen
+        How many values the columns of the arm and the segments have in the first rows.
     """
 
     def __init__(self, relation: Relation, request: Request, bounds: Mapping[str, Bounds]) -> None:
@@ -63,6 +65,7 @@ class TableChecks:
         self.problems: list[str] = []
         self.notes: list[Text] = []
         self.many: set[str] = set()
+        self.seen: dict[str, int] = {}
 
     def run(self) -> int:
         """All checks; returns the members with several rows."""
@@ -76,7 +79,7 @@ class TableChecks:
         columns = [self.request.arm, *self.request.segments]
         sample = self.relation.sample(list(dict.fromkeys(columns)))
         for name in columns:
-            count = len(sample[name].unique())
+            self.seen[name] = count = len(sample[name].unique())
             if name == self.request.arm and count > MAX_SEGMENTS:
                 self.problems.append(
                     f"{name!r} has more than {MAX_SEGMENTS} different values → is it the column that holds the arms?"
