@@ -35,6 +35,7 @@ def test_what_works_is_rolled_out_for_what_it_gains():
     assert action.gain_low < action.gain < action.gain_high
     assert action.probability > 0.999
     assert action.total == pytest.approx(action.gain * 8000)
+    assert (action.reason, action.unit, action.currency) == ("effective", "money", "CNY")
     assert action.basis.startswith("flat prior")
 
 
@@ -58,9 +59,8 @@ def test_a_hint_is_followed_and_nothing_is_not():
     assert hint.verdict.status == "no_evidence"
     assert hint.actions[0].kind == "run_on"
     assert 8000 < hint.actions[0].until <= 32_000
-    nothing = actions(shop(seed=2))
-    assert nothing.actions[0].kind == "stop"
-    assert nothing.actions[0].total is None or nothing.actions[0].gain > 0
+    assert hint.actions[0].reason == "hint"
+    assert actions(shop(seed=2)).actions[0].kind == "stop"
 
 
 def test_too_early_runs_on_until_the_plan():
@@ -90,6 +90,8 @@ def test_a_segment_may_be_better_without_any_offer():
     found = actions(shop(voucher=4.0, by_city={("voucher", "广州"): -9.0}), costs={"voucher": 0.5}).actions
     assert [(a.kind, a.arm) for a in found] == [("roll_out", "voucher"), ("switch", "control")]
     assert found[1].cost == -0.5
+    assert "drop voucher, as for control" in found[1].en
+    assert "with 0.50 CNY of cost a member saved" in found[1].en
 
 
 def test_suppressed_cells_are_not_used():
@@ -98,14 +100,67 @@ def test_suppressed_cells_are_not_used():
     assert all(action.segment != "广州" for action in actions(kept).actions)
 
 
-def test_without_a_metric_in_money_gains_are_in_members():
+def counted(**rates):
+    """A shop whose gift brings more visits and orders; columns by the rates of control and gift."""
     rng = np.random.default_rng(0)
     table = shop()
-    table["bought"] = (rng.random(len(table)) < np.where(table["arm"] == "gift", 0.3, 0.2)).astype(int)
-    (action,) = analyze(table, arm="arm", control="control", metrics=["bought"], costs={"gift": 2.0}).actions
-    assert (action.kind, action.metric, action.currency, action.cost) == ("roll_out", "bought", None, None)
-    assert "个百分点" in action.zh
-    assert "人" in action.zh
+    for name, (without, with_gift) in rates.items():
+        mean = np.where(table["arm"] == "gift", with_gift, without)
+        table[name] = rng.poisson(mean) if name in ("orders", "visits", "clicks") else rng.binomial(1, mean)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("column", "rates", "metric", "unit", "zh", "en"),
+    [
+        ("bought", (0.2, 0.3), Metric("bought"), "members", "8,000 人中约多", "more members among 8,000"),
+        ("bought", (0.3, 0.2), Metric("bought", increase=False), "members", "约少", "fewer members among 8,000"),
+        ("orders", (1.0, 1.3), Metric("orders", "mean", unit="count"), "orders", "单。", "orders for 8,000 members"),
+        ("visits", (1.0, 1.3), Metric("visits", "mean", unit="count"), "visits", "次到店。", "visits for 8,000"),
+        ("clicks", (1.0, 1.3), Metric("clicks", "mean", unit="count"), "count", "次。", "times for 8,000"),
+        ("clicks", (1.0, 1.3), Metric("clicks"), "number", "人合计约", "for 8,000 members"),
+    ],
+)
+def test_the_metric_decides_what_a_gain_is_counted_in(column, rates, metric, unit, zh, en):
+    table = counted(**{column: rates})
+    (action,) = analyze(table, arm="arm", control="control", metrics=[metric], costs={"gift": 2.0}).actions
+    assert (action.kind, action.unit, action.currency, action.cost) == ("roll_out", unit, None, None)
+    assert action.gain > 0
+    assert action.total == pytest.approx(action.gain * 8000)
+    assert zh in action.zh
+    assert en in action.en
+    for word in ("CNY", "cost", "成本"):
+        assert word not in action.zh + action.en
+
+
+def test_a_ratio_adds_up_to_nothing():
+    table = counted(orders=(1.0, 1.0))
+    table["spend"] *= table["orders"] * np.where(table["arm"] == "gift", 1.2, 1.0)
+    basket = Metric("basket", "ratio", unit="money", currency="CNY", column="spend", denominator="orders")
+    (action,) = analyze(table, arm="arm", control="control", metrics=[basket], costs={"gift": 2.0}).actions
+    assert (action.kind, action.unit, action.total, action.cost) == ("roll_out", "ratio", None, None)
+    assert "每人" not in action.zh
+    assert "合计" not in action.zh
+
+
+def test_what_harms_is_stopped_in_spite_of_its_gain():
+    table = counted(refunded=(0.1, 0.3))
+    table["spend"] += np.where(table["arm"] == "gift", 3.0, 0.0)
+    refunded = Metric("refunded", increase=False, guardrail=True)
+    (action,) = actions(table, metrics=["spend", refunded]).actions
+    assert (action.kind, action.reason, action.instead_of) == ("stop", "harmful", "gift")
+    assert action.gain < 0
+    assert action.total is None
+    assert "尽管" in action.zh
+    assert "although +" in action.en
+
+
+def test_nothing_is_said_of_stopping_where_nothing_is_proved():
+    (action,) = actions(shop(seed=2)).actions
+    assert (action.kind, action.reason, action.total) == ("stop", "none_pays", None)
+    assert action.gain > 0
+    assert "none is expected to pay. The best so far is gift: -" in action.en
+    assert "costs not known" in action.en
 
 
 def test_margin_counts_before_turnover():

@@ -17,8 +17,9 @@ from uplift.experiments._families import Correction, adjusted
 from uplift.experiments._measured import WHOLE, Measured
 from uplift.experiments._metric import roles
 from uplift.experiments._result import Analysis, Effect, Interaction
+from uplift.experiments._situation import situation
 from uplift.experiments._text import Text
-from uplift.experiments.actions import recommend, situation
+from uplift.experiments.actions import recommend
 from uplift.experiments.checks import ALARM, Balance, SampleRatio, sample_ratio
 from uplift.experiments.sequential import Look, look
 from uplift.experiments.verdict import Finding, Names, Verdict, Winner, amount, decide
