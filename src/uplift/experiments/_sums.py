@@ -40,16 +40,23 @@ class Quantity:
         Whether it is 0 or 1 for certain, so that its square is itself.
     active
         SQL that is true where the value is not nought; None: no need to count.
+    real
+        SQL of the value itself as DOUBLE; NULL where there is none.
+    low, high
+        Bounds of the value.
     """
 
     name: str
     coarse: str
+    real: str
     fine: str | None = None
     centre: float = 0.0
     scale: float = 1.0
     fine_scale: float = 1.0
     flag: bool = False
     active: str | None = None
+    low: float = 0.0
+    high: float = 1.0
 
 
 def quantity(
@@ -80,39 +87,40 @@ def quantity(
     value = quote(column)
     low, high = bounds.low, bounds.high
     if cap is not None:
-        value, high = f"least({value}, {_double(cap)})", min(high, cap)
+        value, high = f"least({value}, {double(cap)})", min(high, cap)
     if empty_as is not None and not math.isnan(low):
         low, high = min(low, empty_as), max(high, empty_as)
     exact = cap is None and family in ("flag", "integer") and max(abs(low), abs(high)) < 2 ** (COARSE - 1)
-    fill = "NULL" if empty_as is None else _double(empty_as)
+    fill = "NULL" if empty_as is None else double(empty_as)
     test = given if only_if is None else f"{given} AND {only_if}"
     needed = only_if is not None or empty_as is not None or bounds.empty > 0
     active = None
     if count_active:
         active = f"coalesce({value} <> 0 AND {test}, false)"
+    real = f"{value}::DOUBLE"
+    if needed:
+        real = f"CASE WHEN {test} THEN {real} ELSE {fill} END"
     if exact:
         whole = f"{value}::BIGINT"
         if needed:
             otherwise = "NULL" if empty_as is None else str(int(empty_as))
             whole = f"CASE WHEN {test} THEN {whole} ELSE {otherwise} END"
-        return Quantity(name, whole, flag=low >= 0 and high <= 1, active=active)
+        return Quantity(name, whole, real, flag=low >= 0 and high <= 1, active=active, low=low, high=high)
     centre, reach = (low + high) / 2, max((high - low) / 2, abs(low) * 2**-50, 2.0**-900)
     scale, fine = 2.0 ** (COARSE - 1 - math.frexp(reach)[1]), 2.0 ** (FINE - 1 - math.frexp(reach)[1])
-    real = f"{value}::DOUBLE"
-    if needed:
-        real = f"CASE WHEN {test} THEN {real} ELSE {fill} END"
-    steps = [f"CAST(({real} - {_double(centre)}) * {_double(by)} AS BIGINT)" for by in (scale, fine)]
-    return Quantity(name, steps[0], steps[1], centre, scale, fine, active=active)
+    steps = [f"CAST(({real} - {double(centre)}) * {double(by)} AS BIGINT)" for by in (scale, fine)]
+    return Quantity(name, steps[0], real, steps[1], centre, scale, fine, active=active, low=low, high=high)
 
 
-def _double(number: float) -> str:
+def double(number: float) -> str:
     """A number as SQL that is read as DOUBLE, to the last bit."""
     return f"{number:.17e}"
 
 
 def indicator(name: str, condition: str) -> Quantity:
     """1 where a condition holds, else 0."""
-    return Quantity(name, f"CASE WHEN {condition} THEN 1 ELSE 0 END::BIGINT", flag=True)
+    flag = f"CASE WHEN {condition} THEN 1 ELSE 0 END"
+    return Quantity(name, f"{flag}::BIGINT", f"{flag}::DOUBLE", flag=True)
 
 
 @dataclass(frozen=True)

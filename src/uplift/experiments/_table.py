@@ -19,16 +19,18 @@ from uplift.experiments._balance import balance_of_moments
 from uplift.experiments._encoding import MISSING, labels
 from uplift.experiments._hiding import Grid, hidden_cells
 from uplift.experiments._inputs import BAND_ABOVE, band_names, ordered_levels, too_many_values
+from uplift.experiments._leverage import Cell, Name, Target, hc2, weights, with_hc2
 from uplift.experiments._measured import WHOLE, CellEstimate, Cut, Measured, Place, places
 from uplift.experiments._metric import SHARES, Metric
 from uplift.experiments._outcomes import of_values
 from uplift.experiments._relation import Bounds, Relation, opened, quote
 from uplift.experiments._request import MAX_SEGMENTS, Request, named_arms, refuse
-from uplift.experiments._rows import FITTED, cell_of, exposed_of
+from uplift.experiments._rows import FITTED, Variance, allowed, cell_of, exposed_of
 from uplift.experiments._sums import Block, Cells, Plan
 from uplift.experiments._table_checks import TableChecks, refuse_by_row, refuse_types
 from uplift.experiments._table_plan import EXPOSED, Covariate, Planner
 from uplift.experiments.checks import Balance
+from uplift.experiments.estimators import ArmMeans
 from uplift.experiments.exposure import Exposure
 from uplift.experiments.moments import Moments
 
@@ -37,6 +39,7 @@ def measure_table(
     source: str | Path | Sequence[str | Path],
     request: Request,
     *,
+    variance: Variance = "HC2",
     threads: int | None = None,
     memory_limit: str | None = None,
 ) -> Measured:
@@ -45,7 +48,8 @@ def measure_table(
     One statement reads the rows once for all arms, segment columns, metrics and covariates. What it must know before
     comes from the footers of Parquet files. A further look at single columns is taken only where it cannot: categories
     of covariates, quartiles of numbers used as segments, quantiles for winsorising, files without statistics, members
-    (``unit``), times; and, where a cell is small, at the sizes of pairs of segments.
+    (``unit``), times; and, where a cell is small, at the sizes of pairs of segments. With covariates HC2 takes a second
+    look at the rows, and one a segment column, with the coefficients that the first gave.
 
     Raises
     ------
@@ -59,17 +63,17 @@ def measure_table(
         refuse_by_row(request)
         refuse_types(relation, request)
         try:
-            return _Reading(relation, request, scan=False).measure()
+            return _Reading(relation, request, variance, scan=False).measure()
         except (duckdb.ConversionException, duckdb.OutOfRangeException):
             # footers may be silent about NaN; the values themselves are not
-            return _Reading(relation, request, scan=True).measure()
+            return _Reading(relation, request, variance, scan=True).measure()
 
 
 class _Reading:
     """One reading of a table; ``scan`` takes bounds from the values instead of the footers."""
 
-    def __init__(self, relation: Relation, request: Request, *, scan: bool) -> None:
-        self.relation, self.request = relation, request
+    def __init__(self, relation: Relation, request: Request, variance: Variance, *, scan: bool) -> None:
+        self.relation, self.request, self.variance = relation, request, variance
         numbers = [c for name in request.metrics for c in request.metric(name).needs]
         numbers += [name for name in request.known_before if relation.is_number(name)]
         if request.exposed is not None:
@@ -109,6 +113,12 @@ class _Reading:
             for place in places(cuts):
                 column = f"d{i}" if metric.kind == "ratio" else None
                 estimates[metric.name, place] = cell_of(by_cell[of[f"y{i}"], place], f"y{i}", column, names)
+        exposure = self._exposure(by_cell, of, metrics, names)
+        if self.variance == "HC2" and any(estimate.covariates for estimate in estimates.values()):
+            targets = _targets(estimates, by_cell, of, metrics, names, exposed=exposure is not None)
+            cells_of = [Cell(place, raw_arms, _values(raw, cuts, place)) for place in places(cuts)]
+            found = hc2(self.relation, plan, cells_of, targets, fills)
+            estimates, exposure = _replaced(estimates, exposure, found)
         sizes = by_cell[0, WHOLE].count.astype(np.int64)
         unknown = {m.name: sizes - by_cell[of[f"y{i}"], WHOLE].count.astype(np.int64) for i, m in enumerate(metrics)}
         keys = {metric.name: _active_keys(blocks, of[f"y{i}"], i) for i, metric in enumerate(metrics)}
@@ -130,8 +140,8 @@ class _Reading:
             duplicates=duplicates,
             notes=(*self.checks.notes, *self.planner.notes),
             digest=_digest(cells, blocks, self.request),
-            variance=FITTED["moments"],
-            exposure=self._exposure(by_cell, of, metrics, names),
+            variance=FITTED[self.variance],
+            exposure=exposure,
         )
 
     def _run(
@@ -222,6 +232,59 @@ class _Reading:
             effects[metric.name] = exposed_of(by_cell[of[f"y{i}"], WHOLE], f"y{i}", ratio, EXPOSED, covariates)
         reached = np.round(whole.count * whole.mean[:, whole.place(EXPOSED)])
         return Exposure(reached, effects)
+
+
+def _targets(
+    estimates: Mapping[tuple[str, Place], CellEstimate],
+    by_cell: Mapping[tuple[int, Place], Moments],
+    of: Mapping[str, int],
+    metrics: Sequence[Metric],
+    covariates: Sequence[str],
+    *,
+    exposed: bool,
+) -> dict[tuple[Name, Place], Target]:
+    """Adjusted means whose variance the sums do not give."""
+    found = {}
+    for i, metric in enumerate(metrics):
+        b = of[f"y{i}"]
+        for name, place in estimates:
+            if name != metric.name or not estimates[name, place].covariates:
+                continue
+            moments = by_cell[b, place]
+            used = tuple(covariates[: allowed(estimates[name, place].counts)])
+            own = weights(moments, f"y{i}", f"d{i}" if metric.kind == "ratio" else None)
+            found[("effect", name), place] = Target(b, moments, own, used)
+            if exposed and place == WHOLE:
+                reached = {EXPOSED: np.ones(len(moments.count))}
+                found[("sent", name), place] = Target(b, moments, reached, used)
+                found[("both", name), place] = Target(b, moments, own | reached, used)
+    return found
+
+
+def _replaced(
+    estimates: Mapping[tuple[str, Place], CellEstimate],
+    exposure: Exposure | None,
+    found: Mapping[tuple[Name, Place], NDArray[np.float64]],
+) -> tuple[dict[tuple[str, Place], CellEstimate], Exposure | None]:
+    """Estimates with the variances found."""
+    better = {
+        (name, place): replace(estimate, adjusted=with_hc2(estimate.adjusted, found[("effect", name), place]))
+        if (("effect", name), place) in found
+        else estimate
+        for (name, place), estimate in estimates.items()
+    }
+    if exposure is None:
+        return better, None
+
+    def improved(what: str, name: str, means: ArmMeans) -> ArmMeans:
+        key = ((what, name), WHOLE)
+        return with_hc2(means, found[key]) if key in found else means
+
+    effects = {
+        name: (improved("effect", name, outcome), improved("sent", name, sent), improved("both", name, both))
+        for name, (outcome, sent, both) in exposure.effects.items()
+    }
+    return better, Exposure(exposure.reached, effects)
 
 
 def _values(raw: Sequence[Mapping[str, list[Any]]], cuts: Sequence[Cut], place: Place) -> list[Any]:

@@ -150,22 +150,25 @@ def analyze_table(
     arm: str,
     control: Any,
     metrics: Sequence[str | Metric | MetricSpec],
+    variance: Variance = "HC2",
     threads: int | None = None,
     memory_limit: str | None = None,
     **options: Any,
 ) -> Analysis:
     """Analyse a table of any length without reading it into memory: one pass of the engine over its files.
 
-    The numbers are those of :func:`analyze` with ``variance="moments"`` up to rounding; without covariates those of
-    HC2 too. Sums are made of whole numbers, so that the result does not depend on the order of rows or on threads.
-    Clusters and times until an event need the rows themselves.
+    The numbers are those of :func:`analyze` up to rounding. Sums are made of whole numbers, so that the result does not
+    depend on the order of rows or on threads. Clusters and times until an event need the rows themselves.
 
     Parameters
     ----------
     source
         A Parquet or CSV file, a folder or a pattern of Parquet parts, or a list of files.
     arm, control, metrics
-        As in :func:`analyze`, like all ``options`` but ``cluster`` and ``variance``.
+        As in :func:`analyze`, like all ``options`` but ``cluster``.
+    variance
+        Of effects adjusted for covariates: ``HC2``, for which the rows are looked at once more, and once for every
+        segment column; or ``moments``, which one pass gives. Without covariates they are the same.
     threads, memory_limit
         For the engine, such as ``2`` and ``"3GB"``; None: all cores, and most of the memory. It spills beyond.
 
@@ -190,7 +193,9 @@ def analyze_table(
     from uplift.experiments._table import measure_table
 
     request, chosen = _asked(arm, control, metrics, **options)
-    return conclude(measure_table(source, request, threads=threads, memory_limit=memory_limit), chosen)
+    return conclude(
+        measure_table(source, request, variance=variance, threads=threads, memory_limit=memory_limit), chosen
+    )
 
 
 def _asked(

@@ -18,6 +18,30 @@ NO_ROWS = np.empty(0)
 
 
 @dataclass(frozen=True)
+class Whitened:
+    """Covariates as coordinates that are orthonormal over the rows of each arm: ``z = triangle @ (x − mean)``.
+
+    A row's leverage is then ``1/n + Σ z²``, and least squares of ``y`` has the coefficients ``Σ z·y``.
+
+    Attributes
+    ----------
+    columns
+        Covariates in use.
+    mean : ndarray of shape (n_arms, n_columns)
+        Of the arm; NaN, like all else, in an arm with fewer than two rows.
+    triangle : ndarray of shape (n_arms, n_columns, n_columns)
+        Lower triangular.
+    target : ndarray of shape (n_arms, n_columns)
+        Coordinates of the mean of all arms together.
+    """
+
+    columns: tuple[str, ...]
+    mean: Floats
+    triangle: Floats
+    target: Floats
+
+
+@dataclass(frozen=True)
 class Moments(Rendered):
     """Counts, means and centred sums of products of some columns, by arm.
 
@@ -141,23 +165,34 @@ class Moments(Rendered):
         """Means adjusted for covariates by Lin's (2013) interacted regression, and the covariates in use.
 
         The estimate is that of :class:`uplift.experiments.ArmRegression` on the rows. Its variance is that of each
-        arm's own least-squares fit, ``s²(1/n + d′S⁻¹d)``: HC2 needs every row's leverage, which sums do not hold. The
-        two agree as members grow; without covariates they are the same.
+        arm's own least-squares fit, ``s²(1/n + d′S⁻¹d)``: HC2 needs every row's leverage, which sums do not hold
+        (:func:`uplift.experiments.analyze_table` looks at the rows once more for it). The two agree as members grow;
+        without covariates they are the same.
         """
-        used = self.independent(covariates)
-        if not used:
+        fit = self.whitened(covariates)
+        if not fit.columns:
             return self.means(column), ()
-        j, x = self.place(column), [self.place(name) for name in used]
+        j, x = self.place(column), [self.place(name) for name in fit.columns]
+        slope = np.einsum("aij,aj->ai", fit.triangle, self.product[:, x, j])
+        mean = self.mean[:, j] + (fit.target * slope).sum(axis=1)
+        left = np.maximum(self.product[:, j, j] - (slope**2).sum(axis=1), 0.0)
+        return self._arms(mean, left, self.count - 1 - len(x), (fit.target**2).sum(axis=1)), fit.columns
+
+    def whitened(self, covariates: Sequence[str]) -> Whitened:
+        """Covariates that say something of their own, as orthonormal coordinates within each arm."""
+        used = self.independent(covariates)
+        x = [self.place(name) for name in used]
+        k = len(x)
+        mean, target = np.full((len(self.count), k), np.nan), np.full((len(self.count), k), np.nan)
+        triangle = np.full((len(self.count), k, k), np.nan)
         centre = self.pooled().mean[0, x]
-        mean, left, stretch = (np.full(len(self.count), np.nan) for _ in range(3))
         for a in np.flatnonzero(self.count >= 2):
-            gram, with_y = self.product[a][np.ix_(x, x)], self.product[a][x, j]
-            shift = centre - self.mean[a, x]
-            slope, weight = np.linalg.solve(gram, np.column_stack([with_y, shift])).T
-            mean[a] = self.mean[a, j] + shift @ slope
-            left[a] = max(self.product[a, j, j] - with_y @ slope, 0.0)
-            stretch[a] = shift @ weight
-        return self._arms(mean, left, self.count - 1 - len(x), stretch), tuple(used)
+            gram = self.product[a][np.ix_(x, x)]
+            scale = np.sqrt(np.diag(gram))
+            triangle[a] = np.linalg.inv(np.linalg.cholesky(gram / np.outer(scale, scale))) / scale
+            mean[a] = self.mean[a, x]
+            target[a] = triangle[a] @ (centre - mean[a])
+        return Whitened(tuple(used), mean, triangle, target)
 
     def cuped(self, column: str, covariate: str, arm: int, control: int, alpha: float = 0.05) -> Difference:
         """Difference adjusted by one slope for both arms together (CUPED).
