@@ -58,6 +58,7 @@ ROWS = {
     "experiments/guardrails": "guardrails",
     "experiments/exposed": "effect on those who were reached",
     "experiments/one-pass": "sums in the engine and rows in memory agree",
+    "experiments/peers": "equal to other libraries where the method is the same",
     "experiments/actions": "recommended actions keep their promises",
     "policy/value": "value of a policy from logged propensities",
     "policy/promise": "promised, expected and realised are told apart",

@@ -100,8 +100,8 @@ def dunnett(
 
     Examples
     --------
-    >>> dunnett([0.01, 0.04, 0.03], [0.5**0.5] * 3).round(3).tolist()
-    [0.027, 0.054, 0.054]
+    >>> dunnett([0.01, 0.04, 0.02], [0.5**0.5] * 3).round(3).tolist()
+    [0.027, 0.04, 0.037]
     """
     p = np.asarray(p_values, dtype=np.float64)
     share = np.asarray(loadings, dtype=np.float64)
