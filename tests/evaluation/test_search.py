@@ -12,7 +12,7 @@ from sklearn.base import clone
 from uplift.data.simulator.worlds import make_world
 from uplift.errors import InputError
 from uplift.evaluation import SIMPLICITY, UpliftSearchCV, aipw_scores, best_arm
-from uplift.evaluation._selection import one_standard_error, ranks_within, shrink
+from uplift.evaluation._selection import choose, one_standard_error, ranks_within
 from uplift.learners import LEARNERS, load, save
 
 
@@ -166,7 +166,7 @@ def test_our_learners_carry_their_shrinkage_into_the_file(tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "model").predict(world.X), model.predict(world.X))
     raw = clone(model.best_estimator_).fit(world.X, world.y, world.treatment, propensity=world.propensity)
     raw = raw.predict(world.X)
-    expected = model.constant_ + (raw - raw.mean(axis=0)) @ model._shrunk.matrix
+    expected = model.constant_ + (raw - raw.mean(axis=0)) @ model._shrinkage.matrices[0]
     np.testing.assert_allclose(model.predict(world.X), expected)
 
 
@@ -212,47 +212,6 @@ def test_get_params_and_clone(quick):
 
 
 # -- the arithmetic ---------------------------------------------------------------------------------------------------
-
-
-def test_shrinkage_keeps_what_holds_up():
-    rng = np.random.default_rng(0)
-    n = 20_000
-    level, between, fold = rng.normal(size=n), rng.normal(size=n), np.arange(n) % 4
-    predicted = np.column_stack([level + between, level - between])
-    true_level = np.column_stack([level, level])
-    for truth, kept in ((predicted, (1, 1)), (true_level, (1, 0)), (np.zeros_like(predicted), (0, 0))):
-        gamma = 0.5 + truth + rng.normal(size=predicted.shape)
-        result = shrink(predicted, gamma, np.ones(n), fold, [0, 1, 2, 3])
-        np.testing.assert_allclose(result.factors, kept, atol=0.03)
-        np.testing.assert_allclose(result.constant, 0.5, atol=0.05)
-    opposite = shrink(-predicted, predicted + rng.normal(size=predicted.shape), np.ones(n), fold, [0, 1, 2, 3])
-    assert max(opposite.factors) < 1e-3
-    few = slice(0, 40)
-    unsure = shrink(predicted[few], rng.normal(size=(40, 2)) * 20, np.ones(40), fold[few], [0, 1, 2, 3])
-    assert min(unsure.factors) > 0.05  # nothing can be seen: the order is kept
-
-
-def test_shrinkage_of_a_fold_does_not_see_its_scores():
-    rng = np.random.default_rng(1)
-    predicted, fold = rng.normal(size=(300, 2)), np.arange(300) % 3
-    gamma = predicted + rng.normal(size=(300, 2))
-    first = shrink(predicted, gamma, np.ones(300), fold, [0, 1, 2]).effects
-    changed = np.where((fold == 0)[:, None], gamma + 100 * rng.normal(size=(300, 2)), gamma)
-    second = shrink(predicted, changed, np.ones(300), fold, [0, 1, 2]).effects
-    np.testing.assert_array_equal(first[fold == 0], second[fold == 0])
-    assert (first[fold == 1] != second[fold == 1]).any()
-    partly = shrink(predicted, gamma, np.ones(300), fold, [1, 2])
-    assert np.isnan(partly.effects[fold == 0]).all()
-
-
-def test_shrinkage_with_unknown_scores():
-    rng = np.random.default_rng(2)
-    predicted = rng.normal(size=(900, 2))
-    gamma = predicted + rng.normal(size=(900, 2))
-    gamma[:300, 1] = np.nan
-    result = shrink(predicted, gamma, np.ones(900), np.arange(900) % 3, [0, 1, 2])
-    assert np.isfinite(result.effects).all()
-    assert result.factors[0] > 0.7
 
 
 def test_the_simplest_within_one_standard_error():
@@ -340,3 +299,25 @@ def test_giving_up_an_uncertain_gain_is_not_simpler():
     assert one_standard_error([nobody, -gain, -gain], weight, None, 1.0, alike) == 0
     assert one_standard_error([gain, gain, gain - 1.0], weight, None, 1.0, alike) == 0
     assert one_standard_error([nobody, gain - 1.0, gain], weight, None, 1.0, alike) == 2
+
+
+def test_an_average_is_kept_unless_something_is_clearly_better():
+    rng = np.random.default_rng(5)
+    base, noise, weight = rng.normal(size=400), rng.normal(size=400), np.ones(400)
+    noise = (noise - noise.mean()) / noise.std() * 20  # the mean's standard error is 1
+    kinds = [True, True, False, False, False], [False, False, True, False, False]
+
+    def chosen(constant=0.0, one=0.0, other=0.0, tolerance=1.0):
+        gains = [base - 50, base + noise + constant, base, base + noise + one, base + noise + other]
+        return choose(gains, weight, None, tolerance, *kinds)
+
+    assert chosen() == 2
+    assert chosen(constant=0.9) == 2
+    assert chosen(constant=1.1) == 1
+    assert chosen(constant=1.1, tolerance=2.0) == 2
+    assert chosen(one=1.3) == 2  # the better of two is better by one standard error more often than one alone
+    assert chosen(one=1.5) == 3
+    assert chosen(one=1.5, other=1.6) == 4
+    assert chosen(constant=1.1, one=9.0) == 1  # where treating all alike is better, no learner's luck counts
+    alone = [True, True, False, False, False]
+    assert choose([base, base + 1, base, base, base], weight, None, 1.0, alone) == 1

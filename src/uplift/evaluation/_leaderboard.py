@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from uplift.evaluation._selection import Shrunk, ranks_within, row_gains
+from uplift.evaluation._selection import ranks_within, row_gains
 from uplift.evaluation.gain import mean_metric
 from uplift.evaluation.scores import Scores
+from uplift.learners import Shrunk
 from uplift.metrics import Metric
 from uplift.metrics._draws import Draws, make_draws
 from uplift.metrics._ranking import area_above_random, area_of_toc, rank
@@ -27,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 class Judged:
     """One candidate: out-of-fold effects and gains; gains within each outer set; effects on the outer folds.
 
-    ``alike``: it treats everybody alike.
+    ``alike``: it treats everybody alike; ``averaged``: it is an average of others, weighted by held-out scores.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Judged:
     outer: Floats
     seconds: float
     alike: bool = False
+    averaged: bool = False
 
 
 def leaderboard(
@@ -74,7 +76,7 @@ def leaderboard(
                 f"{name}_p": number.p_value,
             }
         row["promised"] = float(np.average(np.nan_to_num(choice), weights=scores.weight))
-        row["kept_level"], row["kept_between_arms"] = one.shrunk.factors
+        row["kept_level"], row["kept_between_arms"] = one.shrunk.shrinkage.factors
         row["seconds"] = round(one.seconds, 2)
         rows.append(row)
     return pd.DataFrame(rows)

@@ -16,14 +16,22 @@ from sklearn.base import clone
 
 from uplift.errors import InputError
 from uplift.evaluation.folds import fold_ids
-from uplift.learners import Arms, DRLearner, FrameEncoder, OutcomeFitter, Training, estimated_propensity
+from uplift.learners import (
+    Arms,
+    DRLearner,
+    FrameEncoder,
+    OutcomeFitter,
+    Training,
+    arm_scores,
+    estimated_propensity,
+    expectations,
+)
 from uplift.metrics.trial import Propensity, Trial, read_trial
 from uplift.metrics.value import standard_error
 from uplift.results import Rendered
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
-MIN_ARM_ROWS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,33 +236,6 @@ def outcome_fitter(training: Training, outcome_model: Any = None) -> OutcomeFitt
     return DRLearner(min_child_samples=min(50, max(5, fewest // 20))).outcome_fitter(training)
 
 
-def expectations(training: Training, fit: OutcomeFitter) -> Floats:
-    """Outcome expected under each arm, ``(n, n_arms + 1)``, by models of the folds that the row is not in.
-
-    NaN outside the rows that the training is restricted to.
-
-    Raises
-    ------
-    InputError
-        Naming an arm with too few rows outside some fold.
-    """
-    names = (training.arms.control, *training.arms.names)
-    inside = training.weight > 0 if training.within is None else training.within & (training.weight > 0)
-    ids = training.crossfit_ids
-    result = np.empty((len(ids), len(names)))
-    for position, arm in enumerate(names):
-        rows = np.flatnonzero(inside & (training.arms.codes == position))
-        sizes = np.bincount(ids[rows], minlength=int(ids.max()) + 1)
-        fewest = len(rows) - int(sizes.max())
-        if fewest < MIN_ARM_ROWS:
-            raise InputError(
-                f"arm {arm!r} has {fewest} rows outside some fold, at least {MIN_ARM_ROWS} are needed: use "
-                "fewer folds, collect more, or leave the arm out"
-            )
-        result[:, position] = training.out_of_fold(rows, fit)
-    return result
-
-
 @dataclass(frozen=True, eq=False)
 class _Given:
     """A regressor of the caller's, cloned for every fit."""
@@ -285,12 +266,8 @@ class _Predicting:
 
 def score_rows(trial: Trial, expected: Floats, fold: Ints, clusters: npt.NDArray[Any] | None) -> Scores:
     """Scores from expectations that did not see the rows."""
-    rows = np.arange(len(trial))
-    received = trial.propensity[rows, trial.assigned]
-    values = np.where(trial.propensity > 0, expected, np.nan)
-    values[rows, trial.assigned] += (trial.y - expected[rows, trial.assigned]) / received
     return Scores(
-        values=values,
+        values=arm_scores(expected, trial.y, trial.assigned, np.asarray(trial.propensity)),
         expected=expected,
         control=trial.control,
         arms=trial.arms,

@@ -5,74 +5,52 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils.validation import check_is_fitted
 
 from uplift.errors import InputError, unknown_name
+from uplift.evaluation._crossfit import Data, Fits, Views, cross_fitted, stacked
 from uplift.evaluation._leaderboard import Judged, leaderboard
-from uplift.evaluation._selection import (
-    Shrunk,
-    one_standard_error,
-    row_gains,
-    shrink,
-    single_gains,
-    verdict,
-)
+from uplift.evaluation._selection import choose, row_gains, single_gains
+from uplift.evaluation._verdict import verdict
 from uplift.evaluation.folds import fold_ids
 from uplift.evaluation.gain import PolicyGain, mean_metric, summarise
 from uplift.evaluation.intervals import effect_bands
-from uplift.evaluation.scores import Scores, expectations, outcome_fitter, score_rows, training_of, weighted_mean
+from uplift.evaluation.scores import Scores, outcome_fitter, score_rows, training_of, weighted_mean
 from uplift.learners import (
     LEARNERS,
     BaseUpliftLearner,
     BoostedLearner,
-    ConstantScorer,
     EffectInterval,
-    EffectProgram,
-    FrameEncoder,
+    EnsembleLearner,
     NoEffect,
     OutcomeFitter,
-    Term,
+    Shrinkage,
+    Shrunk,
     Training,
+    combined_program,
     effect_table,
+    expectations,
     make_learner,
+    shrink,
 )
 from uplift.metrics import Metric
-from uplift.metrics.trial import Propensity, Trial, read_trial
+from uplift.metrics.trial import Propensity, read_trial
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
-SIMPLICITY = ("none", "constant", "logistic_T", "linear_DR", "response", "S", "T", "X", "R", "DR")
+SIMPLICITY = ("none", "constant", "ensemble", "logistic_T", "linear_DR", "response", "S", "T", "X", "R", "DR")
 """Default candidates from simple to complex: the order in which ties are broken."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Views:
-    """Arrays for each set of rows that models were kept from: a fold (``single``), or a fold and the outer one.
-
-    ``single`` is ``(n, …)``; ``outer[f]`` is the same from models that saw neither the row's fold nor fold ``f``.
-    """
-
-    single: Floats
-    outer: Mapping[int, Floats]
-
-
-@dataclass(frozen=True, eq=False)
-class _Fits:
-    """What a candidate predicted, and the seconds that its fits took."""
-
-    views: _Views
-    seconds: float
 
 
 class UpliftSearchCV(BaseEstimator):
@@ -215,11 +193,14 @@ class UpliftSearchCV(BaseEstimator):
         )
         trial = replace(trial, propensity=training.propensity)
         learners = self._candidates(trial.control)
-        data = _Data(X if isinstance(X, pd.DataFrame) else np.asarray(X), trial, fold, clusters, treatment,
+        data = Data(X if isinstance(X, pd.DataFrame) else np.asarray(X), trial, fold, clusters, treatment,
                      encoder, training)  # fmt: skip
 
         scores, gamma = self._score(data, self._outcome_fitter(learners, training))
-        views = self._views(data, learners)
+        parts = {name: _parts(name, learner) for name, learner in learners.items()}
+        single = {key: one for own in parts.values() for key, one in own.items()}
+        fits = cross_fitted(data, single, self.folds, nested=self.nested, n_jobs=self.n_jobs)
+        views = {name: stacked([fits[key] for key in own]) for name, own in parts.items()}
         judged = [self._judge(name, learner, views[name], data, gamma) for name, learner in learners.items()]
         self._choose(judged, scores, gamma, data)
         self._refit(learners[self.best_name_], data)
@@ -233,7 +214,7 @@ class UpliftSearchCV(BaseEstimator):
         effects = np.asarray(self.best_estimator_.predict(X), dtype=np.float64)
         if isinstance(self.best_estimator_, BaseUpliftLearner):
             return effects
-        return self.constant_ + (effects - self._centre) @ self._shrunk.matrix
+        return self.constant_ + (effects - self._centre) @ self._shrinkage.matrices[0]
 
     def effects(self, X: Any) -> pd.DataFrame:
         """The same as a table: a column per arm, with the index of ``X`` if it has one."""
@@ -290,7 +271,7 @@ class UpliftSearchCV(BaseEstimator):
             return boosted[0].outcome_fitter(training)
         return outcome_fitter(training, self.outcome_model)
 
-    def _score(self, data: _Data, fit: OutcomeFitter) -> tuple[Scores, _Views]:
+    def _score(self, data: Data, fit: OutcomeFitter) -> tuple[Scores, Views]:
         """Scores of all rows, and effect scores kept from every fold."""
         training = data.training
         scores = score_rows(data.trial, expectations(training, fit), data.fold, data.clusters)
@@ -298,36 +279,9 @@ class UpliftSearchCV(BaseEstimator):
         for f in range(self.folds if self.nested else 0):
             kept = expectations(training.restricted(data.fold != f), fit)
             outer[f] = score_rows(data.trial, kept, data.fold, data.clusters).effects
-        return scores, _Views(scores.effects, outer)
+        return scores, Views(scores.effects, outer)
 
-    def _views(self, data: _Data, learners: Mapping[str, Any]) -> dict[str, _Fits]:
-        """What every candidate says of every fold, kept from it, and from it and each other one."""
-        n, arms = len(data.fold), len(data.trial.arms)
-        sets: list[tuple[int, ...]] = [(a,) for a in range(self.folds)]
-        if self.nested:
-            sets += [(a, b) for a in range(self.folds) for b in range(a + 1, self.folds)]
-
-        def task(gone: tuple[int, ...]) -> list[tuple[Floats, float]]:
-            held = np.isin(data.fold, gone)
-            return [data.predicted(name, learner, held) for name, learner in learners.items()]
-
-        done = Parallel(n_jobs=effective_n_jobs(self.n_jobs), backend="threading")(delayed(task)(gone) for gone in sets)
-        found: dict[str, _Fits] = {}
-        for k, name in enumerate(learners):
-            single = np.empty((n, arms))
-            outer = {f: np.full((n, arms), np.nan) for f in range(self.folds)} if self.nested else {}
-            for gone, results in zip(sets, done, strict=True):
-                of_held = data.fold[np.isin(data.fold, gone)]
-                predicted = results[k][0]
-                if len(gone) == 1:
-                    single[data.fold == gone[0]] = predicted
-                    continue
-                for mine, other in (gone, gone[::-1]):
-                    outer[other][data.fold == mine] = predicted[of_held == mine]
-            found[name] = _Fits(_Views(single, outer), sum(results[k][1] for results in done))
-        return found
-
-    def _judge(self, name: str, learner: Any, fits: _Fits, data: _Data, gamma: _Views) -> Judged:
+    def _judge(self, name: str, learner: Any, fits: Fits, data: Data, gamma: Views) -> Judged:
         """Shrink one candidate's predictions, and value its policy within each outer set."""
         begun = time.perf_counter()
         views = fits.views
@@ -341,18 +295,19 @@ class UpliftSearchCV(BaseEstimator):
             shrunk = _shrunk(predicted, gamma.outer[f], data, others, exempt)
             inner[f] = row_gains(shrunk.effects, gamma.outer[f], offered)[0]
             rows = data.fold == f
-            raw = views.single[rows]
-            outer[rows] = raw if exempt else shrunk.apply(raw, data.trial.weight[rows])
+            raw = views.single[:, rows]
+            outer[rows] = raw[0] if exempt else shrunk.shrinkage.apply(raw, data.trial.weight[rows])
         whole = _shrunk(views.single, gamma.single, data, every, exempt)
         gains = row_gains(whole.effects, gamma.single, offered)[0]
-        alike = all(not np.ptp(views.single[data.fold == f], axis=0).any() for f in every)
-        return Judged(name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, alike)
+        alike = all(not np.ptp(views.single[:, data.fold == f], axis=1).any() for f in every)
+        averaged = isinstance(learner, EnsembleLearner)
+        return Judged(name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, alike, averaged)
 
-    def _choose(self, judged: list[Judged], scores: Scores, gamma: _Views, data: _Data) -> None:
+    def _choose(self, judged: list[Judged], scores: Scores, gamma: Views, data: Data) -> None:
         weight, clusters, offered = scores.weight, data.clusters, scores.offered
         arms = len(scores.arms)
-        alike = [one.alike for one in judged]
-        chosen = one_standard_error([one.gains for one in judged], weight, clusters, self.tolerance, alike)
+        kinds = [one.alike for one in judged], [one.averaged for one in judged]
+        chosen = choose([one.gains for one in judged], weight, clusters, self.tolerance, *kinds)
         best = judged[chosen]
         # the single arm of each fold, picked by the other folds only
         one_for_all = np.full(len(scores), np.nan)
@@ -368,7 +323,7 @@ class UpliftSearchCV(BaseEstimator):
             one_for_all[rows] = single_gains(int(np.argmax(means)), gamma.single, offered)[rows]
             if self.nested:
                 candidates = [one.inner[f] for one in judged]
-                pick = one_standard_error(candidates, np.where(rows, 0.0, weight), clusters, self.tolerance, alike)
+                pick = choose(candidates, np.where(rows, 0.0, weight), clusters, self.tolerance, *kinds)
                 effects[rows] = judged[pick].outer[rows]
         gains, choice = row_gains(effects, gamma.single, offered)
         single, single_gain = _best_single(scores, self.alpha)
@@ -379,106 +334,48 @@ class UpliftSearchCV(BaseEstimator):
             scores, gains, one_for_all, single, taken, float(np.average(promised, weights=weight)), clusters, self.alpha
         )
         self.best_name_ = best.name
-        self.shrinkage_ = dict(zip(("level", "between_arms"), best.shrunk.factors, strict=True))
-        self._shrunk, self.constant_, self.effects_ = best.shrunk, best.shrunk.constant, best.shrunk.effects
+        self._shrinkage, self.effects_ = best.shrunk.shrinkage, best.shrunk.effects
+        self.constant_ = self._shrinkage.constant
+        self.shrinkage_ = dict(zip(("level", "between_arms"), self._shrinkage.factors, strict=True))
         self.leaderboard_ = leaderboard(judged, chosen, one_for_all, scores, self.n_bootstrap, self.random_state)
         said = verdict(
             best.name, self.selected_.gain, self.selected_.over_single, single, single_gain, arms, self.alpha
         )
         self.verdict_status_, self.verdict_, self.verdict_zh_ = said.status, said.en, said.zh
 
-    def _refit(self, learner: Any, data: _Data) -> None:
+    def _refit(self, learner: Any, data: Data) -> None:
         everybody = np.ones(len(data.fold), dtype=bool)
-        fitted = data.fit(learner, everybody, effective_n_jobs(self.n_jobs))
+        threads = effective_n_jobs(self.n_jobs)
+        self._centre = np.zeros(len(data.trial.arms))
+        if isinstance(learner, EnsembleLearner):
+            training = replace(data.training_for(learner), threads=threads)
+            self.best_estimator_ = clone(learner).fit_weighted(data.encoder, training, self._shrinkage)
+            return
+        fitted = data.fit(learner, everybody, threads)
         raw = np.asarray(fitted.predict(data.X), dtype=np.float64)
         if isinstance(fitted, NoEffect) or not raw.any():
-            self._centre = np.zeros(len(data.trial.arms))
             self.best_estimator_ = fitted
             return
         self._centre = np.average(raw, axis=0, weights=data.trial.weight)
-        shift = self.constant_ - self._centre @ self._shrunk.matrix
-        self.best_estimator_ = _shrunk_learner(fitted, self._shrunk.matrix, shift)
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    """What candidates are fitted on."""
-
-    X: Any
-    trial: Trial
-    fold: Ints
-    clusters: npt.NDArray[Any] | None
-    treatment: npt.ArrayLike
-    encoder: FrameEncoder
-    training: Training
-    variants: dict[str, Training] = field(default_factory=dict)
-
-    def predicted(self, name: str, learner: Any, held: Mask) -> tuple[Floats, float]:
-        """Effects of the held rows by a clone fitted on the others, and the seconds it took."""
-        begun = time.perf_counter()
-        try:
-            fitted = self.fit(learner, ~held)
-        except InputError as error:
-            raise InputError(f"candidate {name!r} could not be fitted: {error}") from error
+        self.best_estimator_ = copy.copy(fitted)
         if isinstance(fitted, BaseUpliftLearner):
-            effects = fitted.predict_encoded(self.training.matrix[held])
-        else:
-            rows = self.X.loc[held] if isinstance(self.X, pd.DataFrame) else self.X[held]
-            effects = np.asarray(fitted.predict(rows), dtype=np.float64)
-        return effects, time.perf_counter() - begun
-
-    def fit(self, learner: Any, mask: Mask, threads: int = 1) -> Any:
-        """A clone fitted on some rows; learners of ours share bins and outcome models."""
-        copied = clone(learner)
-        if isinstance(copied, BaseUpliftLearner):
-            training = self.training_for(copied).restricted(mask)
-            return copied.fit_prepared(self.encoder, replace(training, threads=threads))
-        every = mask.all()
-        return copied.fit(
-            self.X if every else self.X.loc[mask] if isinstance(self.X, pd.DataFrame) else self.X[mask],
-            self.trial.y[mask],
-            np.asarray(self.treatment)[mask],
-            propensity=self.trial.propensity[mask],
-            sample_weight=self.trial.weight[mask],
-            groups=None if self.clusters is None else self.clusters[mask],
-        )
-
-    def training_for(self, learner: BaseUpliftLearner) -> Training:
-        """A learner that takes 0 and 1 for amounts shares nothing with those that take them for a rate."""
-        if learner.outcome == "binary" and not self.training.binary:
-            raise InputError("y must be 0 or 1 where outcome='binary'; use outcome='continuous' for amounts")
-        if learner.outcome != "continuous" or not self.training.binary:
-            return self.training
-        return self.variants.setdefault("amounts", self.training.as_amounts())
+            self.best_estimator_.program_ = combined_program([fitted.program_], self._shrinkage, self._centre[None, :])
 
 
-def _shrunk(predicted: Floats, gamma: Floats, data: _Data, among: list[int], exempt: bool) -> Shrunk:
+def _parts(name: str, learner: Any) -> dict[str, Any]:
+    """What is fitted for a candidate; the same learner of ours has the same key wherever it is needed."""
+    own = learner.make_members() if isinstance(learner, EnsembleLearner) else {name: learner}
+    return {
+        f"{type(one).__name__} {sorted(one.get_params().items())!r}" if isinstance(one, BaseUpliftLearner) else key: one
+        for key, one in own.items()
+    }
+
+
+def _shrunk(predicted: Floats, gamma: Floats, data: Data, among: list[int], exempt: bool) -> Shrunk:
     if exempt:
-        arms = predicted.shape[1]
-        return Shrunk(predicted, np.zeros(arms), np.eye(arms), (1.0, 1.0))
+        arms = predicted.shape[2]
+        return Shrunk(predicted[0], Shrinkage(np.zeros(arms), np.ones((2, 1))))
     return shrink(predicted, gamma, data.trial.weight, data.fold, among)
-
-
-def _shrunk_learner(fitted: Any, matrix: Floats, shift: Floats) -> Any:
-    """The learner whose effects are ``effects @ matrix + shift``; ours carry it in their program."""
-    if not isinstance(fitted, BaseUpliftLearner):
-        return fitted
-    result = copy.copy(fitted)
-    result.program_ = EffectProgram(
-        tuple(
-            (
-                *(
-                    replace(term, weight=float(matrix[source, k]) * term.weight)
-                    for source, terms in enumerate(fitted.program_.arms)
-                    for term in terms
-                    if matrix[source, k] != 0
-                ),
-                Term(1.0, ConstantScorer(float(shift[k]))),
-            )
-            for k in range(len(shift))
-        )
-    )
-    return result
 
 
 def _best_single(scores: Scores, alpha: float) -> tuple[Hashable, Metric]:

@@ -11,17 +11,18 @@ from types import MappingProxyType
 from typing import Any
 
 from uplift.errors import unknown_name
+from uplift.learners._arm_scores import arm_scores, expectations
 from uplift.learners._encoder import FrameEncoder
 from uplift.learners._inputs import Arms
-from uplift.learners._program import EffectProgram, Term
 from uplift.learners._propensity import estimated_propensity
-from uplift.learners._scorers import ConstantScorer
+from uplift.learners._shrinkage import Shrinkage, Shrunk, shrink
 from uplift.learners._training import OutcomeFitter, Training
 from uplift.learners.base import BaseUpliftLearner, Explanation, effect_table, fit_together
 from uplift.learners.baselines import ConstantEffect, LogisticTLearner, NoEffect, ResponseModel
 from uplift.learners.bgnbd import BGNBD, histories_from_orders
 from uplift.learners.churn import ChurnModel
 from uplift.learners.class_transformation import ClassTransformation
+from uplift.learners.ensemble import EnsembleLearner, combined_program
 from uplift.learners.forests import CausalForest, UpliftForest
 from uplift.learners.linear_dr import EffectInterval, EffectRegression, LinearDRLearner
 from uplift.learners.meta import BoostedLearner, DRLearner, RLearner, SLearner, TLearner, XLearner
@@ -40,6 +41,7 @@ LEARNERS: Mapping[str, type[BaseUpliftLearner]] = MappingProxyType(
         "none": NoEffect,
         "response": ResponseModel,
         "linear_DR": LinearDRLearner,
+        "ensemble": EnsembleLearner,
         "causal_forest": CausalForest,
         "uplift_forest": UpliftForest,
         "class_transformation": ClassTransformation,
@@ -78,11 +80,10 @@ __all__ = [
     "ChurnModel",
     "ClassTransformation",
     "ConstantEffect",
-    "ConstantScorer",
     "DRLearner",
     "EffectInterval",
-    "EffectProgram",
     "EffectRegression",
+    "EnsembleLearner",
     "Explanation",
     "FrameEncoder",
     "LinearDRLearner",
@@ -93,17 +94,22 @@ __all__ = [
     "RecencyRule",
     "ResponseModel",
     "SLearner",
+    "Shrinkage",
+    "Shrunk",
     "TLearner",
-    "Term",
     "Training",
     "UpliftForest",
     "XLearner",
+    "arm_scores",
+    "combined_program",
     "effect_table",
     "estimated_propensity",
+    "expectations",
     "fit_together",
     "histories_from_orders",
     "load",
     "make_learner",
     "read_features",
     "save",
+    "shrink",
 ]

@@ -105,11 +105,14 @@ class BaseUpliftLearner(BaseEstimator):
         False for learners whose "effect" is something else that members could be ranked by.
     binary_only, needs_half
         True for learners that take outcomes of 0 and 1 only, or arms as likely as the control only.
+    arm_by_arm
+        False for learners in which what one arm's members did has a say in another arm's effect.
     """
 
     is_effect: ClassVar[bool] = True
     binary_only: ClassVar[bool] = False
     needs_half: ClassVar[bool] = False
+    arm_by_arm: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -167,13 +170,19 @@ class BaseUpliftLearner(BaseEstimator):
     def fit_prepared(self, encoder: FrameEncoder, training: Training) -> Self:
         """Learn from what :func:`prepare` made, so that several learners share bins, folds and outcome models."""
 
+        program, arms = self._fit_program(encoder, training), training.arms
+        self._set_fitted(encoder, program, arms.names, arms.control, "binary" if training.binary else "continuous")
+        return self
+
+    def _fit_program(self, encoder: FrameEncoder, training: Training) -> EffectProgram:
+        """The effects of all arms: each by itself, unless a subclass weighs them together."""
+        del encoder
+
         def terms(pair: Pair) -> tuple[Term, ...]:
             return check_terms(self._fit_arm(training, pair))
 
         # map, unlike a comprehension, lets go of a pair before the next one is made
-        program, arms = EffectProgram(tuple(map(terms, training.pairs()))), training.arms
-        self._set_fitted(encoder, program, arms.names, arms.control, "binary" if training.binary else "continuous")
-        return self
+        return EffectProgram(tuple(map(terms, training.pairs())))
 
     def _set_fitted(
         self, encoder: FrameEncoder, program: EffectProgram, arms: tuple[Any, ...], control: Any, outcome: str

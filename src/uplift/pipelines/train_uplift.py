@@ -26,7 +26,7 @@ from uplift.tracking import PinnedModel, Registry, Run, open_registry, run_key
 
 UPLIFT = "uplift"
 IDLE = "none"
-BASELINES = ("none", "constant", "logistic_T", "linear_DR", "response")
+BASELINES = ("none", "constant", "ensemble", "logistic_T", "linear_DR", "response")
 MONEY = frozenset({"spend", "margin"})
 
 
