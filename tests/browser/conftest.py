@@ -11,15 +11,32 @@ from pathlib import Path
 
 import pytest
 
+MEASURE = """
+const spilled = d => [...d.querySelectorAll('.card *, .verdict *, .action')].filter(e =>
+  !e.closest('.scroll') && !e.closest('svg') &&
+  e.getBoundingClientRect().right > e.closest('.card, .verdict, main').getBoundingClientRect().right + 1
+).map(e => e.tagName + ':' + e.textContent.trim().slice(0, 30).replace(/[|;]/g, ' ')).join('|');
+addEventListener('load', () => {
+  const d = document.getElementById('f').contentDocument, e = d.documentElement;
+  d.querySelectorAll('details').forEach(x => x.open = true);
+  const names = w => [...w.performance.getEntriesByType('resource')].map(r => r.name).join(',');
+  const p = document.createElement('pre');
+  p.textContent = 'W=' + e.scrollWidth + ';C=' + e.clientWidth + ';R=' + names(window) + '|' + names(d.defaultView)
+    + ';S=' + spilled(d) + ';T=' + d.body.innerText;
+  document.body.appendChild(p);
+});
+"""
+
 
 @dataclass(frozen=True)
 class Seen:
-    """What the browser made of a page: its width when laid out, and what it complained about."""
+    """What the browser made of a page: its width when laid out, what it fetched, and what stands out of its card."""
 
     text: str
     scroll_width: int
     client_width: int
     requests: tuple[str, ...]
+    spilled: tuple[str, ...]
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +58,7 @@ def look(chromium: str, tmp_path: Path) -> Callable[[Path, int], Seen]:
         frame = page.parent / f"frame-{width}.html"
         frame.write_text(
             f'<body><iframe id="f" src="{page.name}" style="width:{width}px;height:3000px;border:0"></iframe>'
-            "<script>addEventListener('load',()=>{const d=document.getElementById('f').contentDocument;"
-            "const e=d.documentElement;const p=document.createElement('pre');"
-            "p.textContent='W='+e.scrollWidth+';C='+e.clientWidth+';R='"
-            "+performance.getEntriesByType('resource').map(r=>r.name).join(',')+'|'"
-            "+[...d.defaultView.performance.getEntriesByType('resource')].map(r=>r.name).join(',')+';T='+d.body.innerText;"
-            "document.body.appendChild(p)})</script></body>",
+            f"<script>{MEASURE}</script></body>",
             encoding="utf-8",
         )
         done = subprocess.run(
@@ -58,9 +70,10 @@ def look(chromium: str, tmp_path: Path) -> Callable[[Path, int], Seen]:
             ],
             capture_output=True, text=True, timeout=120, check=True,
         )  # fmt: skip
-        found = re.search(r"W=(\d+);C=(\d+);R=(.*?);T=(.*)</pre>", done.stdout, flags=re.DOTALL)
+        found = re.search(r"W=(\d+);C=(\d+);R=(.*?);S=(.*?);T=(.*)</pre>", done.stdout, flags=re.DOTALL)
         assert found is not None, done.stdout[-2000:]
         requests = tuple(r for r in re.split(r"[,|]", found[3]) if r and not r.endswith(page.name))
-        return Seen(found[4], int(found[1]), int(found[2]), requests)
+        spilled = tuple(part for part in found[4].split("|") if part)
+        return Seen(found[5], int(found[1]), int(found[2]), requests, spilled)
 
     return _look

@@ -12,7 +12,7 @@ import yaml
 from uplift.config import Workspace
 from uplift.data import as_arrow
 from uplift.data.simulator import simulate
-from uplift.pipelines._experiment_sections import wilson
+from uplift.pipelines._experiment_reached import wilson
 from uplift.pipelines.experiment import analyze_workspace
 from uplift.pipelines.experiment_assign import assign_members
 from uplift.pipelines.experiment_define import define

@@ -16,14 +16,16 @@ from uplift.config import ExperimentSpec, Workspace, dump_yaml
 from uplift.data import Engine, write_json_atomic
 from uplift.errors import DesignError, InputError
 from uplift.experiments import Text, analyze
-from uplift.features import CATALOGUE, to_frame
+from uplift.features import to_frame
 from uplift.pipelines._experiment_costs import Reached, arm_costs, planned_size, sample_ratio_stages
-from uplift.pipelines._experiment_metrics import SENT, measure_outcomes, metric_label, sent_column
-from uplift.pipelines._experiment_sections import Members, sections
+from uplift.pipelines._experiment_labels import labels_of
+from uplift.pipelines._experiment_members import Members
+from uplift.pipelines._experiment_metrics import SENT, measure_outcomes, sent_column
+from uplift.pipelines._experiment_sections import sections
 from uplift.pipelines._experiment_versions import VERSION, assigned_members
 from uplift.pipelines._experiments import RESULT, Progress, experiment_spec, silent
 from uplift.results import Rendered
-from uplift.segments import build_columns, workspace_thresholds
+from uplift.segments import build_columns
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def analyze_workspace(
         columns = list(dict.fromkeys((*spec.stratify, *spec.covariates, *spec.segments, *clustered)))
         known = build_columns(engine, spine.select(["member_id", "as_of"]), columns)
         table = pd.concat([table, to_frame(known, columns)], axis=1)
-        labels = _labels(engine, workspace, spec)
+        labels = labels_of(engine, workspace, spec)
         costs = arm_costs(engine, spec, reached)
         progress("what lasts, other experiments, tags, funnel")
         decisive = table[metrics[0].name].to_numpy(dtype=np.float64) if metrics[0].name in table else None
@@ -250,23 +252,3 @@ def _exposure(engine: Engine, spine: pa.Table, spec: ExperimentSpec) -> Reached:
         {name: int(found.get(name, {}).get("sent", 0)) for name in names},
         {name: int(found.get(name, {}).get("redeemed", 0)) for name in names},
     )
-
-
-def _labels(engine: Engine, workspace: Workspace, spec: ExperimentSpec) -> dict[str, Any]:
-    """Names for people: of arms (their offers), of metrics, of segment columns and of lifecycle segments."""
-    offers = {row["offer_id"]: row for row in engine.query("SELECT offer_id, name_zh, name_en FROM offers").to_pylist()}
-    labels: dict[str, Any] = {"control": {"zh": "对照组", "en": "control"}}
-    labels |= {metric.name: metric_label(metric) for metric in spec.metrics}
-    for arm in spec.arms:
-        offer = offers.get(arm.offer_id or "")
-        if offer and offer["name_zh"] and offer["name_en"]:
-            labels[arm.name] = {"zh": offer["name_zh"], "en": offer["name_en"]}
-    for column in dict.fromkeys((*spec.segments, *spec.covariates)):
-        feature = CATALOGUE.get(column)
-        if feature is not None:
-            labels[column] = {"zh": feature.text_zh, "en": feature.text_en}
-    if "segment" in spec.segments:
-        names = workspace_thresholds(workspace).names
-        values = {key: {"zh": zh, "en": en} for key, (zh, en) in names.items()}
-        labels["segment"] = {"zh": "人群", "en": "Segment", "values": values}
-    return labels

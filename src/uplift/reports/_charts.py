@@ -17,6 +17,8 @@ INK, MUTED, GRID = "#1d2433", "#677084", "#d9dee8"
 GOOD, BAD, NEUTRAL = "#0f7b55", "#b3261e", "#5b6b8c"
 LINE_COLOURS = ("#5b6b8c", "#0f7b55", "#b3261e", "#8a5a00", "#4b3f9e", "#00707a", "#99375b")
 _DPI = 72
+WIDE, NARROW = 780, 330
+"""Of a picture, in pixels: a card of a wide page, and of a phone's."""
 _FONT = "system-ui, 'Segoe UI', 'PingFang SC', 'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif"
 
 
@@ -47,22 +49,24 @@ class Forest:
         What values are multiplied with before they are drawn (100 for points).
     good_is_positive
         Whether an interval wholly above zero is good news.
+    limit
+        Where a dashed line stands, before scaling: the harm that can be borne.
     """
 
     axis: str
     bars: tuple[Bar, ...]
     scale: float = 1.0
     good_is_positive: bool = True
-    title: str = ""
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Shares or counts below each other, from zero."""
+    """Shares or counts below each other, from zero, with their intervals where they have one."""
 
     axis: str
     bars: tuple[Bar, ...]
-    title: str = ""
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Lines:
         What heights are multiplied with before they are drawn (100 for points).
     logarithmic
         Both axes.
+    zero
+        Whether a line marks zero.
     """
 
     axis: str
@@ -92,7 +98,7 @@ class Lines:
     lines: tuple[Line, ...]
     scale: float = 1.0
     logarithmic: bool = False
-    title: str = ""
+    zero: bool = False
 
 
 Chart = Forest | Columns | Lines
@@ -101,8 +107,8 @@ Chart = Forest | Columns | Lines
 def draw(chart: Chart) -> tuple[str, str]:
     """The chart as two SVG texts: for wide screens and for phones. Same chart, same bytes."""
     if isinstance(chart, Lines):
-        return _lines_svg(chart, 640, wide=True), _lines_svg(chart, 330, wide=False)
-    return _svg(chart, 640, wide=True), _svg(chart, 330, wide=False)
+        return _lines_svg(chart, WIDE, wide=True), _lines_svg(chart, NARROW, wide=False)
+    return _svg(chart, WIDE, wide=True), _svg(chart, NARROW, wide=False)
 
 
 def _svg(chart: Forest | Columns, width: int, *, wide: bool) -> str:
@@ -112,7 +118,10 @@ def _svg(chart: Forest | Columns, width: int, *, wide: bool) -> str:
         left = _label_width(chart.bars) if wide else 12
         right = 118 if wide else 14
         axes = figure.add_axes((left / width, 40 / height, (width - left - right) / width, (height - 50) / height))
-        (_draw_forest if isinstance(chart, Forest) else _draw_columns)(axes, chart.bars, chart, wide)
+        if isinstance(chart, Forest):
+            _draw_forest(axes, chart, wide)
+        else:
+            _draw_columns(axes, chart, wide)
         axes.set_xlabel(chart.axis)
         axes.set_ylim(len(chart.bars) - 0.45, -0.75)
         for side in ("top", "right", "left"):
@@ -126,17 +135,19 @@ def _svg(chart: Forest | Columns, width: int, *, wide: bool) -> str:
 
 
 def _lines_svg(chart: Lines, width: int, *, wide: bool) -> str:
-    height = 300 if wide else 260
+    below = 46 if wide else 50 + 18 * len(chart.lines)
+    height = 300 if wide else 190 + below
 
     def paint(figure: Figure) -> None:
-        left, right = (78, 150) if wide else (54, 16)
-        below = 46 if wide else 46 + 18 * len(chart.lines)
+        left, right = (78, 190) if wide else (64, 14)
         axes = figure.add_axes(
             (left / width, below / height, (width - left - right) / width, (height - below - 14) / height)
         )
         for place, line in enumerate(chart.lines):
             x, y = [point[0] for point in line.points], [point[1] * chart.scale for point in line.points]
             axes.plot(x, y, color=LINE_COLOURS[place % len(LINE_COLOURS)], linewidth=2, label=line.label)
+        if chart.zero:
+            axes.axhline(0, color=MUTED, linewidth=1)
         if chart.logarithmic:
             axes.set_xscale("log")
             axes.set_yscale("log")
@@ -146,7 +157,8 @@ def _lines_svg(chart: Lines, width: int, *, wide: bool) -> str:
         axes.set_xlabel(chart.axis)
         axes.set_ylabel(chart.vertical)
         if not wide:
-            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.22), frameon=False, borderaxespad=0)
+            under = -44 / (height - below - 14)  # of the axes' own height: below their ticks and name
+            axes.legend(loc="upper left", bbox_to_anchor=(0, under), frameon=False, borderaxespad=0)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.grid(color=GRID, linewidth=0.6)
@@ -218,24 +230,27 @@ def _painted(width: int, height: int, wide: bool, paint: Callable[[Figure], None
     return _clean(buffer.getvalue(), width, height)
 
 
-def _draw_forest(axes: Axes, bars: Sequence[Bar], chart: Forest | Columns, wide: bool) -> None:
-    scale = chart.scale if isinstance(chart, Forest) else 1.0
-    good = chart.good_is_positive if isinstance(chart, Forest) else True
+def _draw_forest(axes: Axes, chart: Forest, wide: bool) -> None:
     axes.axvline(0, color=MUTED, linewidth=1)
-    for position, bar in enumerate(bars):
-        colour = _colour(bar, good)
+    if chart.limit is not None:
+        axes.axvline(chart.limit * chart.scale, color=BAD, linewidth=1.2, linestyle=(0, (4, 3)))
+    for position, bar in enumerate(chart.bars):
+        colour = _colour(bar, chart.good_is_positive)
         if bar.low is not None and bar.high is not None:
-            axes.plot([bar.low * scale, bar.high * scale], [position] * 2, color=colour, linewidth=2.4)
-        axes.plot([bar.value * scale], [position], "o", color=colour, markersize=6.5)
+            axes.plot([bar.low * chart.scale, bar.high * chart.scale], [position] * 2, color=colour, linewidth=2.4)
+        axes.plot([bar.value * chart.scale], [position], "o", color=colour, markersize=6.5)
     axes.margins(x=0.08)
-    _labels(axes, bars, wide)
+    _labels(axes, chart.bars, wide)
 
 
-def _draw_columns(axes: Axes, bars: Sequence[Bar], chart: Forest | Columns, wide: bool) -> None:
-    del chart
-    axes.barh(range(len(bars)), [bar.value for bar in bars], height=0.5 if wide else 0.3, color=NEUTRAL)
+def _draw_columns(axes: Axes, chart: Columns, wide: bool) -> None:
+    values = [bar.value * chart.scale for bar in chart.bars]
+    axes.barh(range(len(chart.bars)), values, height=0.5 if wide else 0.3, color=NEUTRAL)
+    for position, bar in enumerate(chart.bars):
+        if bar.low is not None and bar.high is not None:
+            axes.plot([bar.low * chart.scale, bar.high * chart.scale], [position] * 2, color=INK, linewidth=1.4)
     axes.set_xlim(left=0)
-    _labels(axes, bars, wide)
+    _labels(axes, chart.bars, wide)
 
 
 def _labels(axes: Axes, bars: Sequence[Bar], wide: bool) -> None:

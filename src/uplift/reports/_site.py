@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uplift.reports._charts import Bar, Columns
-from uplift.reports._words import Language, integer, money, percent, word
+from uplift.reports._numbers import integer, money, percent
+from uplift.reports._words import Language, word
 
 _VERDICT_CLASS = {"effective": "good", "harmful": "bad", "invalid": "bad"}
 _SOURCES = ("policy", "explore", "holdout", "none")

@@ -11,11 +11,6 @@ from uplift.reports._experiment import summarize_experiment
 from uplift.reports._render import render
 from uplift.reports._words import LANGUAGES, Language
 
-COLUMNS = (
-    "metric", "arm", "segment", "n_arm", "n_control", "control_mean", "arm_mean", "effect", "interval", "raw",
-    "relative", "p_value", "p_adjusted",
-)  # fmt: skip
-
 
 def render_experiment(result: Mapping[str, Any], language: Language, *, home: str = "") -> str:
     """The page of one experiment as self-contained HTML.
@@ -29,9 +24,7 @@ def render_experiment(result: Mapping[str, Any], language: Language, *, home: st
     """
     page = summarize_experiment(result, language)
     other = "report.en.html" if language == "zh" else "report.zh.html"
-    return render(
-        "experiment.html.j2", language, title=page["title"], other_page=other, home=home, page=page, columns=COLUMNS
-    )
+    return render("experiment.html.j2", language, title=page["title"], other_page=other, home=home, page=page)
 
 
 def write_experiment_report(result: Mapping[str, Any], out: Path, *, home: str = "") -> tuple[Path, Path]:

@@ -1,0 +1,169 @@
+"""What lasts of an experiment: one to three months against those held out, projections, and whether effects fade."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from uplift.config import ExperimentSpec, Workspace
+from uplift.data import Engine
+from uplift.experiments import holm, horizon, novelty, project
+from uplift.features import OUTCOMES, outcomes, spine_of_members
+from uplift.pipelines._experiment_members import Floats, Members, plain
+from uplift.pipelines._experiments import CENTS, population
+from uplift.policy import holdout
+
+MONTHS = (30, 60, 90)
+WEEKS = 13
+LASTING = ("orders", "spend", "margin", "top_up", "renewed", "referrals")
+CURVES = ("orders", "spend")
+HISTORY = 20_000
+FEWEST_HISTORY = 200
+HOLDOUT = "holdout"
+
+
+def _measured(
+    engine: Engine, spine: pa.Table, names: Sequence[str], days: Sequence[int], until: datetime | None
+) -> dict[tuple[str, int], Floats]:
+    """(outcome, days) → values a member in units, where the window is complete for everybody."""
+    wanted = {f"{name}|{length}": (name, length) for name in names for length in days}
+    table = outcomes(engine, spine.select(["member_id", "as_of"]), wanted, until=until)
+    found = {}
+    for column, key in wanted.items():
+        values = table[column].to_numpy(zero_copy_only=False)
+        if len(values) and not np.isnan(values).any():
+            found[key] = values / CENTS if OUTCOMES[key[0]].unit == "money" else values
+    return found
+
+
+def long_term(
+    engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members, until: datetime | None
+) -> dict[str, Any]:
+    """Effects 1, 2 and 3 months after assignment, curves of treated and held-out members, and a projection."""
+    weeks = [7 * week for week in range(1, WEEKS + 1)]
+    values = _measured(engine, members.spine, LASTING, MONTHS, until)
+    rows: list[dict[str, Any]] = []
+    for (name, days), y in values.items():
+        rows += _horizons(members, y, name, days, members.arms, spec.control)
+    curves = []
+    for (name, days), y in _measured(engine, members.spine, CURVES, weeks, until).items():
+        for place, arm in enumerate(members.arms):
+            own = y[members.arm == place]
+            shown = len(own) >= members.min_cell and (own != 0).sum() >= members.min_cell
+            curves.append({"outcome": name, "days": days, "arm": arm, "mean": float(own.mean()) if shown else None})
+    last = max(members.spine["as_of"].to_pylist())
+    complete = {str(days): bool(until and last + timedelta(days=days) <= until) for days in MONTHS}
+    ready = {str(days): (last + timedelta(days=days)).isoformat() for days in MONTHS}
+    return {
+        "effects": rows,
+        "holdout": _against_holdout(engine, workspace, spec, members, until),
+        "curves": curves,
+        "complete": complete,
+        "ready": ready,
+        "projection": _projection(engine, members, values, until),
+    }
+
+
+def _horizons(
+    members: Members, y: Floats, name: str, days: int, arms: Sequence[str], against: str
+) -> list[dict[str, Any]]:
+    rows = []
+    for place, found in enumerate(
+        horizon(y, members.arm, len(arms), days, covariates=members.covariates, alpha=members.alpha), start=1
+    ):
+        row: dict[str, Any] = {"outcome": name, "days": days, "arm": arms[place], "against": against}
+        row.update(mean_held_out=None, mean_arm=None, effect=None, low=None, high=None, p_value=None)
+        if members.enough(y, place):
+            row.update(mean_held_out=found.mean_held_out, mean_arm=found.mean_arm, **plain(found.effect))
+        rows.append(row)
+    return rows
+
+
+def _against_holdout(
+    engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members, until: datetime | None
+) -> list[dict[str, Any]]:
+    """Every arm against members of the same population whom no campaign may touch; empty where there are none."""
+    times = set(members.spine["as_of"].to_pylist())
+    if not workspace.config.holdout or len(times) != 1:
+        return []
+    assigned = members.spine["member_id"].to_pylist()
+    if holdout(assigned, workspace.config.holdout).any():
+        return []  # the holdout was touched, so it holds nothing out
+    everyone = population(engine, spec, times.pop())
+    out = everyone.filter(pa.array(holdout(everyone["member_id"].to_pylist(), workspace.config.holdout)))
+    if out.num_rows < members.min_cell:
+        return []
+    held = out.select(["member_id", "as_of"])
+    joined = pa.concat_tables([held, members.spine.select(["member_id", "as_of"]).cast(held.schema)])
+    arm = np.concatenate([np.zeros(out.num_rows, dtype=np.int64), members.arm + 1])
+    arms = (HOLDOUT, *members.arms)
+    whole = Members(joined, arms, arm, None, members.frame, members.min_cell, members.alpha)
+    values = _measured(engine, joined, CURVES, MONTHS, until)
+    return [row for (name, days), y in values.items() for row in _horizons(whole, y, name, days, arms, HOLDOUT)]
+
+
+def _projection(
+    engine: Engine, members: Members, values: Mapping[tuple[str, int], Floats], until: datetime | None
+) -> list[dict[str, Any]]:
+    """Spend over three months from the first month, learnt on members before the experiment; labelled as what it is."""
+    early = [values.get((name, MONTHS[0])) for name in CURVES]
+    first = min(members.spine["as_of"].to_pylist())
+    if until is None or any(values is None for values in early):
+        return []
+    moment = first - timedelta(days=MONTHS[-1])
+    past = spine_of_members(engine, moment)
+    if past.num_rows > HISTORY:
+        past = past.slice(0, HISTORY)
+    before = _measured(engine, past, CURVES, (MONTHS[0], MONTHS[-1]), until) if past.num_rows else {}
+    target = before.get(("spend", MONTHS[-1]))
+    if target is None or len(target) < FEWEST_HISTORY or target.std() == 0:
+        return []
+    history = np.column_stack([before[name, MONTHS[0]] for name in CURVES])
+    seen = values.get(("spend", MONTHS[-1]))
+    rows = []
+    surrogates = np.column_stack([column for column in early if column is not None])
+    for place in range(1, len(members.arms)):
+        own = np.isin(members.arm, (0, place))
+        if not members.enough(surrogates[:, 0], place):
+            continue
+        found = project(
+            surrogates[own], (members.arm[own] == place).astype(np.int64), history, target,
+            measured=None if seen is None else seen[own], alpha=members.alpha,
+        )  # fmt: skip
+        rows.append(
+            {
+                "label": found.label, "arm": members.arms[place], "outcome": "spend", "days": MONTHS[-1],
+                "from_days": MONTHS[0], "surrogates": list(CURVES), **plain(found.effect),
+                "explained": found.explained,
+                "bias": None if found.bias is None else plain(found.bias), "exposed": found.exposed,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def wearing_off(engine: Engine, members: Members, until: datetime | None) -> list[dict[str, Any]]:
+    """Effects on purchases by week since assignment, and whether they fade."""
+    values = _measured(engine, members.spine, ("orders",), [7 * week for week in range(1, 9)], until)
+    totals = [values[key] for key in sorted(values, key=lambda key: key[1])]
+    if len(totals) < 2:
+        return []
+    by_week = np.diff(np.column_stack([np.zeros(len(members.arm)), *totals]), axis=1)
+    found = novelty(by_week, members.arm, len(members.arms), covariates=members.covariates, alpha=members.alpha)
+    adjusted = holm([one.trend.p_value for one in found])
+    rows = []
+    for place, (one, p) in enumerate(zip(found, adjusted, strict=True), start=1):
+        shown = all(members.enough(by_week[:, week], place) for week in range(by_week.shape[1]))
+        weeks = [{"week": week + 1, **plain(gap)} for week, gap in enumerate(one.effects)] if shown else []
+        trend = plain(one.trend) if members.enough(by_week.sum(axis=1), place) else None
+        rows.append(
+            {
+                "arm": members.arms[place], "outcome": "orders", "weeks": weeks, "trend": trend,
+                "p_adjusted": float(p) if math.isfinite(p) and trend is not None else None,
+            }
+        )  # fmt: skip
+    return rows
