@@ -59,7 +59,7 @@ SECTIONS: dict[str, Any] = {
     ],
     "long_term": {
         "effects": [
-            {"outcome": outcome, "days": days, "arm": arm, "against": "control", "effect": 1.5, "low": -12.5, "high": 20}
+            {"outcome": outcome, "days": days, "arm": arm, "against": "control", "effect": 1.5, "low": -2, "high": 20}
             for outcome in ("orders", "spend", "margin", "renewed")
             for days in (30, 60, 90)
             for arm in ("gift", "coupon")

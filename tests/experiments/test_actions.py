@@ -155,6 +155,15 @@ def test_what_harms_is_stopped_in_spite_of_its_gain():
     assert "although +" in action.en
 
 
+def test_the_best_looking_arm_is_named_even_where_arms_do_not_differ():
+    table = shop(gift=0.25, voucher=0.3, seed=3)
+    extra = shop(seed=5).query("arm == 'gift'").assign(arm="mail")
+    result = actions(pd.concat([table, extra]), costs={"gift": 0.0, "voucher": 0.01, "mail": 0.0})
+    effect = {e.arm: e.effect - (e.arm == "voucher") * 0.01 for e in result.effects if e.segment is None}
+    (action,) = result.actions
+    assert max(effect, key=effect.get) in (action.arm, action.instead_of)
+
+
 def test_nothing_is_said_of_stopping_where_nothing_is_proved():
     (action,) = actions(shop(seed=2)).actions
     assert (action.kind, action.reason, action.total) == ("stop", "none_pays", None)

@@ -107,8 +107,11 @@ def _advice(situation: Situation, action: Action) -> tuple[str, str]:
         return f"{zh}，预计没有一个{zh_why}" if several else f"{zh}，预计不会{zh_why}", (
             f"{en}, none is expected to {en_why}" if several else f"{en}, it is not expected to {en_why}"
         )
-    zh, en = f"{zh}，即使有效也太小", f"{en}, the effect is too small if there is one"
-    return (f"{zh}，约需 {until} 人才能看清", f"{en}, seeing it takes about {until} members") if until else (zh, en)
+    seen_zh, seen_en = ("", "") if not until else (f"，约需 {until} 人", f", it takes about {until} members")
+    return (
+        f"{zh}，即使有效，四倍的人也看不清{seen_zh}",
+        f"{en}, four times the members would not show any effect{seen_en}",
+    )
 
 
 def _expected(situation: Situation, action: Action) -> tuple[str, str] | None:

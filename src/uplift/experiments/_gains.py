@@ -27,7 +27,9 @@ class Gain:
     Attributes
     ----------
     mean, sd
-        Expectation, and what is not known about it.
+        What may be promised, and what is not known about it.
+    expected
+        Mean of the posterior, by which arms are put in order: promises may be alike where arms are.
     low, high
         95 % interval: the posterior's under a flat prior, else the robust empirical-Bayes interval, which does not
         trust that true values scatter normally.
@@ -37,6 +39,7 @@ class Gain:
 
     mean: float
     sd: float
+    expected: float
     low: float
     high: float
     basis: str
@@ -63,20 +66,22 @@ def gains(situation: Situation) -> dict[str, Gain]:
     crossed = any(means.covariance[i, 0] != 0 for i in usable)  # clusters that span arms: leave them as they are
     se = np.sqrt(variance)
     mean, sd, basis = means.mean, se, FLAT
-    centre, half = mean, Z95 * se
+    expected, centre, half = mean, mean, Z95 * se
     if len(usable) >= 3 and not crossed:
         found, robust = expect(mean[usable], se[usable]), shrink(mean[usable], se[usable])
         mean, sd, centre, half, basis = mean.copy(), se.copy(), mean.copy(), half.copy(), ARMS
-        mean[usable], sd[usable] = found.promise, found.sd
+        expected = mean.copy()
+        mean[usable], expected[usable], sd[usable] = found.promise, found.mean, found.sd
         centre[usable], half[usable] = robust.value, (robust.high - robust.low) / 2
     told = {}
     for i in usable:
         arm = situation.arms[i]
         together = variance[0] - 2 * means.covariance[i, 0]
         width = math.sqrt(half[i] ** 2 + Z95**2 * together)
+        gap = math.sqrt(sd[i] ** 2 + together)
         told[arm] = _gain(
-            situation, mean[i] - means.mean[0], math.sqrt(sd[i] ** 2 + together), centre[i] - means.mean[0], width,
-            situation.cost(arm), basis,
+            situation, situation.cost(arm), basis, sd=gap, half=width,
+            mean=mean[i] - means.mean[0], expected=expected[i] - means.mean[0], centre=centre[i] - means.mean[0],
         )  # fmt: skip
     return told
 
@@ -96,11 +101,25 @@ def contrasts(situation: Situation, cells: Mapping[int, ArmMeans], arm: int, oth
     cost = situation.cost(situation.arms[arm], situation.arms[other])
     half = (robust.high - robust.low) / 2
     return {
-        v: _gain(situation, found.mean[i], float(found.sd[i]), robust.value[i], float(half[i]), cost, SEGMENTS)
+        v: _gain(
+            situation, cost, SEGMENTS, sd=float(found.sd[i]), half=float(half[i]), mean=found.mean[i],
+            expected=found.mean[i], centre=robust.value[i],
+        )
         for i, v in enumerate(gaps)
-    }
+    }  # fmt: skip
 
 
-def _gain(situation: Situation, effect: float, sd: float, centre: float, half: float, cost: float, basis: str) -> Gain:
-    mean, middle = situation.sign * float(effect) - cost, situation.sign * float(centre) - cost
-    return Gain(mean, sd, min(middle - half, mean), max(middle + half, mean), basis)
+def _gain(
+    situation: Situation,
+    cost: float,
+    basis: str,
+    *,
+    sd: float,
+    half: float,
+    mean: float,
+    expected: float,
+    centre: float,
+) -> Gain:
+    """From effects to gains: in the wanted direction, and net of costs."""
+    promised, known, middle = (situation.sign * float(value) - cost for value in (mean, expected, centre))
+    return Gain(promised, sd, known, min(middle - half, promised), max(middle + half, promised), basis)

@@ -107,15 +107,15 @@ def _main(situation: Situation, gain: Mapping[str, Gain]) -> Action | None:
     status = situation.verdict.status
     if not gain:
         return _run_on(situation, None, None, situation.look.planned) if status == "too_early" else None
-    best = max(gain, key=lambda arm: gain[arm].mean)
+    best = max(gain, key=lambda arm: gain[arm].expected)
     if status == "effective":
         effective = [arm for arm in situation.better if arm in gain]
-        best = max(effective, key=lambda arm: gain[arm].mean, default=best)
+        best = max(effective, key=lambda arm: gain[arm].expected, default=best)
         if gain[best].mean > 0:
             return _action(situation, "roll_out", "effective", best, gain[best])
         return _action(situation, "stop", "costs_more", best, gain[best])
     if status == "harmful":
-        worst = min((arm for arm in situation.worse if arm in gain), key=lambda arm: gain[arm].mean, default=best)
+        worst = min((arm for arm in situation.worse if arm in gain), key=lambda arm: gain[arm].expected, default=best)
         return _action(situation, "stop", "harmful", worst, gain[worst])
     if status == "too_early":
         return _run_on(situation, best, gain[best], situation.look.next_size or situation.look.planned)
