@@ -24,6 +24,7 @@ ROWS = {
     "learners/categories-and-missing": "categories and missing values as they are",
     "learners/threads": "one owner of threads",
     "learners/clone-and-seed": "the caller's estimator is cloned; a seed makes fits identical",
+    "learners/ensemble": "learners are averaged by held-out scores, shrunk towards one effect for all",
     "learners/simple-candidates": "no effect, constant effect, logistic T and response model among the candidates",
     "learners/intervals": "intervals of effects",
     "learners/forests": "forests of causalml's trees, without its bags and penalties",

@@ -1,0 +1,63 @@
+"""The ensemble pays: it finds what its members find, and gives nothing away where there is nothing to find."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from uplift.data.simulator.worlds import make_world
+from uplift.evaluation import best_arm
+from uplift.learners import fit_together, make_learner
+from uplift.learners.ensemble import MEMBERS
+
+SETTINGS = {"n_estimators": 40, "learning_rate": 0.1, "random_state": 0}
+
+
+def gains(effect, scale, seeds):
+    """True gain per member of "best arm where positive", ``(seeds, ensemble | members | their mean | one arm)``."""
+    found = []
+    for seed in range(seeds):
+        world = make_world(8000, effect=effect, scale=scale, random_state=seed)
+        train, new = np.arange(8000) < 4000, np.arange(8000) >= 4000
+        learners = {name: make_learner(name, **SETTINGS) for name in ("ensemble", *MEMBERS, "constant")}
+        fitted = fit_together(
+            learners, world.X[train], world.y[train], world.treatment[train], propensity=world.propensity[train]
+        )
+        told = {name: learner.predict(world.X[new]) for name, learner in fitted.items()}
+        told["mean"] = np.mean([told[name] for name in MEMBERS], axis=0)
+
+        def worth(effects, truth=world.effects[new]):
+            return np.column_stack([np.zeros(len(truth)), truth])[np.arange(len(truth)), best_arm(effects)].mean()
+
+        found.append([worth(told[name]) for name in ("ensemble", *MEMBERS, "mean", "constant")])
+    return 1000 * np.array(found)
+
+
+@pytest.mark.parametrize("seeds", [6, pytest.param(40, marks=pytest.mark.proof)])
+def test_where_members_differ_it_is_level_with_the_best_of_them(seeds, proof):
+    found = gains("linear", 0.1, seeds)
+    ensemble, best = found[:, 0].mean(), found[:, 1:4].mean(axis=0).max()
+    assert proof(
+        "learners/ensemble", f"extra orders per 1,000 where effects are linear, {seeds} worlds", method="ensemble",
+        target="at least 97 % of its best member's", figure=f"{ensemble:.1f} of {best:.1f}",
+        holds=ensemble >= 0.97 * best,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seeds", [6, pytest.param(40, marks=pytest.mark.proof)])
+def test_where_all_gain_alike_little_is_given_away(seeds, proof):
+    found = gains("constant", 0.1, seeds)
+    single = found[:, 5].mean()
+    quantity = f"extra orders per 1,000 where all gain alike, {seeds} worlds"
+    target = "at least 95 % of the best arm for all"
+    ensemble, plain = found[:, 0].mean(), found[:, 4].mean()
+    right = proof(
+        "learners/ensemble", quantity, method="ensemble", target=target, figure=f"{ensemble:.1f} of {single:.1f}",
+        holds=ensemble >= 0.95 * single,
+    )  # fmt: skip
+    caught = proof(
+        "learners/ensemble", quantity, method="plain mean of the members", target=target,
+        figure=f"{plain:.1f} of {single:.1f}", holds=plain < 0.95 * single, planted=True,
+    )  # fmt: skip
+    assert right
+    assert caught
