@@ -57,11 +57,13 @@ class UpliftSearchCV(BaseEstimator):
     """Fit candidates, choose one by out-of-fold policy value, shrink it, and say what it is worth.
 
     All candidates are fitted on the same folds, on features binned once, and share their outcome models. Their
-    predictions are shrunk towards the constant effect as far as held-out scores demand, turned into the policy "best
-    arm where positive", and valued by doubly robust scores. The simplest candidate within one standard error of the
-    best is chosen. The reported gain comes from repeating all of this without each fold in turn: for the rows of a
-    fold, neither the models, nor the shrinkage, nor the choice, nor the single arm it is compared with saw an outcome
-    of that fold.
+    predictions are shrunk towards one effect for all as far as held-out scores demand, turned into the policy "best
+    arm where positive", and valued by doubly robust scores. The ensemble, which averages learners by what held-out
+    scores say of each, is kept unless treating everybody alike gains more by over ``tolerance`` standard errors, or
+    another learner does by more than the luck of the best of so many. Without an ensemble among the candidates the
+    simplest within ``tolerance`` standard errors of the best is chosen. The reported gain comes from repeating all of
+    this without each fold in turn: for the rows of a fold, neither the models, nor the shrinkage, nor the choice, nor
+    the single arm it is compared with saw an outcome of that fold.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ class UpliftSearchCV(BaseEstimator):
         False skips the repetition (a third of the fits remain) and reports the chosen candidate's out-of-fold gain,
         which the choosing has seen: for when other rows are kept for the report.
     tolerance
-        Standard errors within which the simpler candidate is preferred.
+        Standard errors of the paired difference within which the ensemble, or the simpler candidate, is preferred.
     params
         Settings for learners given by name, e.g. ``{"n_estimators": 50}``.
     outcome_model
@@ -93,14 +95,15 @@ class UpliftSearchCV(BaseEstimator):
     Attributes
     ----------
     best_name_, best_estimator_
-        The candidate chosen, fitted on all rows. For our learners shrinkage is part of it, so saving it saves all.
+        The candidate chosen, fitted on all rows. For our learners shrinkage is part of it, so saving it saves all;
+        an ensemble says in ``weights_`` how much of each member is kept.
     arms_, control_
         Names; arms are the columns of :meth:`predict`.
     shrinkage_
         ``level``: how much is kept of the differences between members in the mean effect of all arms; ``between_arms``:
         how much of which arm is better for whom. 0 is the constant effect for all, 1 the prediction as it is.
     constant_
-        That constant effect, ``(n_arms,)``.
+        Mean effect of each arm, ``(n_arms,)``, differences between arms shrunk as far as they are uncertain.
     leaderboard_
         DataFrame, a row per candidate: gain over nobody and over the best single arm for all, Qini, AUTOC, each with
         its interval; ``promised``, ``kept_level`` and ``kept_between_arms`` (shrinkage), ``seconds``, ``chosen``.
