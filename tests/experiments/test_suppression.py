@@ -3,8 +3,10 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from uplift.experiments import analyze, analyze_table
 from uplift.experiments.suppression import cut, suppressed
 
 
@@ -96,3 +98,113 @@ def test_the_attack_succeeds_on_primary_suppression_alone():
     cuts, joint = cut([codes], [4], len(codes))
     counts = np.bincount(joint).astype(float)
     assert recoverable(cuts, counts, (cuts.inside @ counts) < 11)
+
+
+ARMS, CUTS = ["control", "gift", "voucher"], ["region", "district", "age"]
+
+
+def campaign(seed):
+    """A few hundred members of three arms; some regions and ages have a handful."""
+    rng = np.random.default_rng([seed, 77])
+    n = int(rng.integers(300, 900))
+    region = rng.choice(5, n, p=rng.dirichlet(np.full(5, 0.7)))
+    return pd.DataFrame(
+        {
+            "arm": rng.choice(ARMS, n), "region": region, "district": region // 2,
+            "age": rng.choice(4, n, p=rng.dirichlet(np.full(4, 0.7))),
+            "visited": (rng.random(n) < 0.5).astype(int), "bought": (rng.random(n) < 0.25).astype(int),
+        }
+    )  # fmt: skip
+
+
+def learned(table, shown):
+    """Small counts of members or of converters that follow from all rows of a result together.
+
+    ``shown``: (metric, arm, segment column, value) of the rows that are not suppressed. Every row tells the members
+    and the converters of its arm and of the control.
+    """
+    found = set()
+    for arm, what in itertools.product(ARMS, ("members", "visited", "bought")):
+        own = table[table["arm"] == arm]
+        weight = np.ones(len(own)) if what == "members" else own[what].to_numpy(float)
+        own = own[weight > 0]
+        combination, size = np.unique(own[CUTS], axis=0, return_counts=True)
+        told = {
+            (column, value)
+            for metric, of, column, value in shown
+            if (what in ("members", metric)) and arm in ("control", of)
+        }
+        known = [np.ones(len(combination))] + [combination[:, CUTS.index(c)] == int(v) for c, v in sorted(told)]
+        known = np.array(known, dtype=float)
+        for c, column in enumerate(CUTS):
+            for value in np.unique(own[column]):
+                target = (combination[:, c] == value).astype(float)
+                if 0 < target @ size < 11:
+                    factors = np.linalg.lstsq(known.T, target, rcond=None)[0]
+                    if np.abs(known.T @ factors - target).max() < 1e-9:
+                        found.add((arm, what, column, value))
+    return found
+
+
+def rows_shown(result):
+    return {
+        (e.metric, e.arm, e.segment_column, e.segment)
+        for e in result.effects
+        if e.segment is not None and not e.suppressed
+    }
+
+
+def rows_closed_one_by_one(table):
+    """The planted defect: every row of metric and arm hides what would give itself away, whatever others show."""
+    cuts, joint = cut([table[name].to_numpy(np.int64) for name in CUTS], [5, 3, 4], len(table))
+    names = [(name, str(v)) for name, size in zip(CUTS, [5, 3, 4], strict=True) for v in range(size)]
+    shown = set()
+    for metric, arm in itertools.product(("visited", "bought"), ARMS[1:]):
+        counts = [
+            np.bincount(joint[(table["arm"] == of) & chosen], minlength=cuts.inside.shape[1]).astype(float)
+            for of in ("control", arm)
+            for chosen in (np.ones(len(table), dtype=bool), table[metric] == 1)
+        ]
+        hidden = suppressed(cuts, counts, 11)
+        shown |= {(metric, arm, *name) for name, out in zip(names, hidden, strict=True) if not out}
+    return shown
+
+
+def test_rows_of_a_result_give_each_other_nothing_back(proof, tmp_path):
+    """What the row of one metric or arm hides, the rows of others must not tell."""
+    leaks = {"together": 0, "one by one": 0}
+    tables, seen = 60, 0
+    for seed in range(tables):
+        table = campaign(seed)
+        given = {"arm": "arm", "control": "control", "metrics": ["visited", "bought"], "segments": CUTS}
+        shown = rows_shown(analyze(table, **given))
+        if seed < 4:
+            table.to_parquet(tmp_path / "t.parquet")
+            assert rows_shown(analyze_table(tmp_path / "t.parquet", **given)) == shown
+        leaks["together"] += bool(learned(table, shown))
+        leaks["one by one"] += bool(learned(table, rows_closed_one_by_one(table)))
+        seen += len(shown)
+    assert seen > 10 * tables  # most rows are shown
+    quantity = f"results of {tables} experiments whose rows, all taken together, tell a small count"
+    assert proof(
+        "experiments/small-cells", quantity, method="closed over all metrics and arms", target="none",
+        figure=f"{leaks['together']}", holds=leaks["together"] == 0,
+    )  # fmt: skip
+    assert proof(
+        "experiments/small-cells", quantity, method="each row closed by itself", target="none",
+        figure=f"{leaks['one by one']}", holds=leaks["one by one"] > 5, planted=True,
+    )  # fmt: skip
+
+
+def test_categories_before_assignment_do_not_give_a_small_one_back():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"arm": np.repeat(["control", "gift"], 300), "city": rng.choice(["a", "b"], 600)})
+    table.loc[[*range(7), *range(300, 308)], "city"] = "c"
+    table["vip"] = np.arange(600) % 100 == 0  # six members, a flag
+    table["spend"] = rng.exponential(10, 600)
+    given = {"arm": "arm", "control": "control", "metrics": ["spend"], "min_cell": 11}
+    rows = analyze(table, **given, covariates=["city", "vip"]).checks["balance"]
+    assert {row["covariate"] for row in rows} == {"city", "vip"}
+    assert all(row["mean_control"] is None and row["smd"] is None for row in rows)
+    rows = analyze(table.assign(city=rng.choice(["a", "b"], 600)), **given, covariates=["city"]).checks["balance"]
+    assert rows[0]["mean_control"] == pytest.approx(0.5, abs=0.1)

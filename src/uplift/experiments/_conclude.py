@@ -180,8 +180,9 @@ def _refuse_unlike(balanced: Balance) -> None:
     where = ""
     if worst is not None:
         level = "" if worst["level"] is None else f" = {worst['level']!r}"
-        where = f", most in {worst['covariate']!r}{level} (mean {worst['mean_control']:.4g} in the control, "
-        where += f"{worst['mean_arm']:.4g} in {worst['arm']!r})"
+        where = f", most in {worst['covariate']!r}{level}"
+        if worst["smd"] is not None:
+            where += f" (mean {worst['mean_control']:.4g} in the control, {worst['mean_arm']:.4g} in {worst['arm']!r})"
     raise DesignError(
         f"the arms differ before assignment beyond all chance (p < {POST_TREATMENT:g}{where}) → if that was measured "
         "after assignment it is an outcome, not a covariate: leave it out, or give its value from before; if it was "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uplift.experiments._measured import Cut
 from uplift.experiments._relation import Relation
 from uplift.experiments._sums import Cells, Plan, run, run_pairs
-from uplift.experiments.suppression import hidden_segments, nested_candidates
+from uplift.experiments.suppression import hidden_rows, nested_candidates
 
 Floats = NDArray[np.float64]
 
@@ -78,18 +78,14 @@ def hidden_cells(
     keys
         Metric → names of the sums that count its rows and its buyers.
     """
-    wanted = {(a, key) for a in range(len(grid.arms)) for pair in keys.values() for key in pair}
+    n_arms = len(grid.arms)
+    wanted = {(a, key) for a in range(n_arms) for pair in (("n", "n"), *keys.values()) for key in pair}
     sizes = {(a, key): grid.sizes(cells, grid.arms[a], key) for a, key in wanted}
     if len(grid.cuts) > 1 and _may_leak(relation, plan, grid, sizes, min_cell):
         pairs = run_pairs(relation, plan)
         sizes = {(a, key): grid.overlaps(cells, pairs, grid.arms[a], key) for a, key in wanted}
-    found = {}
-    for metric, pair in keys.items():
-        for arm in range(1, len(grid.arms)):
-            shared = [sizes[a, key] for a in (0, arm) for key in pair]
-            whole = any(both[-1, -1] < min_cell for both in shared)
-            found[metric, arm] = np.concatenate([[whole], hidden_segments(grid.column, shared, min_cell)])
-    return found
+    shared = {metric: [[sizes[a, key] for key in pair] for a in range(n_arms)] for metric, pair in keys.items()}
+    return hidden_rows(grid.column, [sizes[a, "n"] for a in range(n_arms)], shared, min_cell)
 
 
 def _may_leak(

@@ -26,7 +26,7 @@ from uplift.experiments.checks import balance, units_by_arm
 from uplift.experiments.estimators import ArmMeans, ArmRegression
 from uplift.experiments.exposure import Exposure
 from uplift.experiments.moments import Moments
-from uplift.experiments.suppression import cut, suppressed
+from uplift.experiments.suppression import cut, hidden_rows, overlaps
 
 Variance = Literal["HC2", "moments"]
 FITTED = {
@@ -163,17 +163,17 @@ def _hidden(prepared: Prepared, min_cell: int) -> dict[tuple[str, int], NDArray[
     codes = [column.codes for column in prepared.segments]
     cuts, joint = cut(codes, [len(column.values) for column in prepared.segments], len(prepared.arm))
     n_joint = cuts.inside.shape[1]
-    found = {}
-    for metric in prepared.metrics:
-        outcome = prepared.outcomes[metric.name]
-        for arm in range(1, len(prepared.arms)):
-            counts = []
-            for own in (prepared.arm == 0, prepared.arm == arm):
-                for chosen in (own & outcome.known, own & outcome.known & outcome.active):
-                    counts.append(np.bincount(joint[chosen], minlength=n_joint).astype(np.float64))
-            whole = any(count.sum() < min_cell for count in counts)
-            found[metric.name, arm] = np.concatenate([[whole], suppressed(cuts, counts, min_cell)])
-    return found
+    own = [prepared.arm == arm for arm in range(len(prepared.arms))]
+
+    def counted(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return overlaps(cuts, np.bincount(joint[rows], minlength=n_joint).astype(np.float64))
+
+    shared = {
+        metric.name: [[counted(rows & outcome.known), counted(rows & outcome.known & outcome.active)] for rows in own]
+        for metric in prepared.metrics
+        for outcome in [prepared.outcomes[metric.name]]
+    }
+    return hidden_rows(cuts.column, [counted(rows) for rows in own], shared, min_cell)
 
 
 def exposed_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, gammaln
 
 from uplift.errors import DesignError, did_you_mean
-from uplift.experiments._encoding import Encoded
+from uplift.experiments._encoding import Encoded, EncodedColumn
 from uplift.experiments.estimators import cluster_counts
 from uplift.results import Rendered
 
@@ -242,6 +242,9 @@ class Balance(Rendered):
         ``smd`` (difference over the pooled standard deviation). Numbers of cells that are too small are None.
     statistic, df, p_value, passed
         One test of all covariates and arms together; None without covariates.
+    gaps : tuple of float
+        Size of every row's standardised difference, those of small cells too: for saying which is largest, not for
+        showing.
     """
 
     rows: tuple[Mapping[str, Any], ...]
@@ -250,6 +253,7 @@ class Balance(Rendered):
     p_value: float | None
     passed: bool | None
     threshold: float = ALARM
+    gaps: tuple[float, ...] = field(default=(), repr=False)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One row a covariate and arm."""
@@ -257,9 +261,8 @@ class Balance(Rendered):
 
     @property
     def worst(self) -> Mapping[str, Any] | None:
-        """The row with the largest standardised difference."""
-        given = [row for row in self.rows if row["smd"] is not None]
-        return max(given, key=lambda row: abs(float(row["smd"]))) if given else None
+        """The row with the largest standardised difference; without numbers where its cell is small."""
+        return self.rows[int(np.argmax(self.gaps))] if self.gaps and max(self.gaps) > 0 else None
 
 
 def balance(
@@ -285,7 +288,7 @@ def balance(
         Place of every row in ``arms``; 0 is the control.
     """
     x = covariates.matrix
-    rows = tuple(_differences(x, covariates, arm, arms, min_cell))
+    rows, gaps = _differences(x, covariates, arm, arms, min_cell)
     centred = x - x.mean(axis=0) if strata is None else x - _group_means(x, strata)
     units: Ints | None = arm
     if clusters is not None:
@@ -293,13 +296,13 @@ def balance(
         np.add.at(sums, clusters, centred)
         units = _assigned_together(clusters, arm)
         if units is None:
-            return Balance(rows, None, None, None, None, threshold)
+            return Balance(rows, None, None, None, None, threshold, gaps)
         centred = sums
     spread = np.sqrt((centred**2).mean(axis=0)) if len(centred) else np.zeros(x.shape[1])
     moving = spread > 1e-9 * np.maximum(np.abs(x).max(axis=0, initial=0), 1e-300)
     z = centred[:, moving] / spread[moving]
     if not z.shape[1]:
-        return Balance(rows, None, None, None, None, threshold)
+        return Balance(rows, None, None, None, None, threshold, gaps)
     z = z - z.mean(axis=0)
     covariance = z.T @ z / (len(z) - 1)
     values, vectors = np.linalg.eigh(covariance)
@@ -314,29 +317,66 @@ def balance(
             filled += 1
     df = int(solid.sum()) * (filled - 1)
     p_value = float(chdtrc(df, statistic)) if df > 0 else 1.0
-    return Balance(rows, statistic, df, p_value, p_value >= threshold, threshold)
+    return Balance(rows, statistic, df, p_value, p_value >= threshold, threshold, gaps)
 
 
 def _differences(
     x: Floats, covariates: Encoded, arm: Ints, arms: tuple[str, ...], min_cell: int
-) -> list[dict[str, Any]]:
-    counts = np.bincount(arm, minlength=len(arms))
-    rows: list[dict[str, Any]] = []
+) -> tuple[tuple[Mapping[str, Any], ...], tuple[float, ...]]:
+    counts = np.bincount(arm, minlength=len(arms)).astype(np.float64)
+    rows: list[Mapping[str, Any]] = []
+    gaps: list[float] = []
     base = x[arm == 0]
     for place in range(1, len(arms)):
         own = x[arm == place]
-        for j, column in enumerate(covariates.columns):
-            row: dict[str, Any] = {"covariate": column.covariate, "level": column.level, "arm": arms[place]}
-            row.update(mean_control=None, mean_arm=None, smd=None)
-            rows.append(row)
-            if min(counts[0], counts[place]) < min_cell:
-                continue
-            if column.level is not None and min(base[:, j].sum(), own[:, j].sum()) < min_cell:
-                continue  # a category's mean is a count in disguise
-            pooled = math.sqrt((own[:, j].var() + base[:, j].var()) / 2)
-            row.update(mean_control=float(base[:, j].mean()), mean_arm=float(own[:, j].mean()))
-            row["smd"] = float((own[:, j].mean() - base[:, j].mean()) / pooled) if pooled > 0 else None
-    return rows
+        pair = counts[[0, place]]
+        if pair.min() < 1:
+            means, variances = np.zeros((2, x.shape[1])), np.zeros((2, x.shape[1]))
+        else:
+            means = np.stack([part.mean(axis=0) for part in (base, own)])
+            variances = np.stack([part.var(axis=0) for part in (base, own)])
+        found, sizes = differences(covariates.columns, pair, means, variances, arms[place], min_cell)
+        rows += found
+        gaps += sizes
+    return tuple(rows), tuple(gaps)
+
+
+def differences(
+    columns: Sequence[EncodedColumn], counts: Floats, means: Floats, variances: Floats, arm: str, min_cell: int
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Rows of one arm against the control, without numbers where they would tell of few members, and every row's gap.
+
+    The mean of a category or a flag is a count in disguise: where one category of a covariate is small in either arm,
+    all its categories are left out, since the others would give it back.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (2,)
+        Members of the control and of the arm.
+    means, variances : ndarray of shape (2, n_columns)
+    """
+    here = counts[:, None] * means
+    rest: dict[str, Floats] = {}
+    for j, column in enumerate(columns):
+        if column.level is not None:
+            rest[column.covariate] = rest.get(column.covariate, counts.copy()) - here[:, j]
+    few = min_cell - 1e-6
+    closed = {name for name, left in rest.items() if left.min() < few}
+    closed |= {c.covariate for j, c in enumerate(columns) if c.level is not None and here[:, j].min() < few}
+    pooled = np.sqrt(variances.mean(axis=0))
+    gap = np.divide(means[1] - means[0], pooled, out=np.zeros(len(columns)), where=pooled > 0)
+    rows = []
+    for j, column in enumerate(columns):
+        row: dict[str, Any] = {"covariate": column.covariate, "level": column.level, "arm": arm}
+        row.update(mean_control=None, mean_arm=None, smd=None)
+        rows.append(row)
+        flag = bool(np.allclose(variances[:, j], means[:, j] * (1 - means[:, j]), rtol=1e-9, atol=1e-12))
+        small = flag and min(here[:, j].min(), (counts - here[:, j]).min()) < few
+        if counts.min() < min_cell or (small if column.level is None else column.covariate in closed):
+            continue
+        row.update(mean_control=float(means[0, j]), mean_arm=float(means[1, j]))
+        row["smd"] = float(gap[j]) if pooled[j] > 0 else None
+    return rows, np.abs(gap).tolist()
 
 
 def _group_means(x: Floats, groups: Ints) -> Floats:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 from scipy.special import chdtri, ndtr, ndtri
 
 from uplift.errors import InputError
@@ -168,9 +169,8 @@ class Look(Rendered):
             return min(1.0, anytime_p_value(p_value, self.fraction or 0.0, EARLY * self.alpha, df) / EARLY)
         if len(self.fractions) == 1 and self.fractions[0] >= 1:
             return p_value
-        z, levels = _levels(self.fractions, self.spending or "obrien-fleming")
         seen = -float(ndtri(max(p_value, 1e-300) / 2))
-        return max(p_value, math.exp(float(np.interp(seen, z, levels))))
+        return max(p_value, math.exp(_level(self.fractions, self.spending or "obrien-fleming", seen)))
 
     def critical(self) -> float | None:
         """Half-width in standard errors of an interval that holds over all looks; None when one look's will do."""
@@ -274,10 +274,16 @@ def look(
     return Look("between", alpha, size, planned, (*done, now) if now > 0 else fixed[:1], spending, coming)
 
 
+def _level(fractions: tuple[float, ...], spending: Spending, seen: float) -> float:
+    """Logarithm of the level whose boundary at the last of these looks is ``seen`` standard errors."""
+    curve, farthest = _levels(fractions, spending)
+    return min(float(curve(min(seen, farthest))), 0.0)
+
+
 @lru_cache(maxsize=256)
-def _levels(fractions: tuple[float, ...], spending: Spending) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """At the last of these looks, the critical value of a range of levels: (rising z, falling log level)."""
+def _levels(fractions: tuple[float, ...], spending: Spending) -> tuple[PchipInterpolator, float]:
+    """Log level by critical value at the last of these looks, and the largest critical value that is known."""
     levels = np.geomspace(0.5, 1e-9, 61)
-    critical = [boundary(fractions, float(level), spending)[-1] for level in levels]
-    z = np.maximum.accumulate(np.array([0.0, *critical]))
-    return tuple(z.tolist()), tuple(np.log(np.array([1.0, *levels])).tolist())
+    critical = np.array([boundary(fractions, float(level), spending)[-1] for level in levels])
+    z, first = np.unique(np.append(0.0, critical), return_index=True)  # it stays at the farthest once it is there
+    return PchipInterpolator(z, np.log(np.append(1.0, levels))[first]), float(z[-1])

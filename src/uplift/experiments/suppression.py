@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +61,40 @@ def suppressed(cuts: Cuts, counts: Sequence[Floats], min_cell: int) -> Bools:
     return hidden_segments(cuts.column, [overlaps(cuts, joint) for joint in counts], min_cell)
 
 
+def hidden_rows(
+    column: NDArray[np.int64],
+    members: Sequence[Floats],
+    metrics: Mapping[str, Sequence[Sequence[Floats]]],
+    min_cell: int,
+) -> dict[tuple[str, int], Bools]:
+    """By metric and arm: the whole population and the segments that must not be shown, with all other rows beside them.
+
+    A row of a metric and an arm shows how many members the arm and the control have in a segment, and so do the rows of
+    other metrics, and those of other arms for the control. What one row hides another must not give back: segments are
+    therefore closed for the members of the control, then for those of each arm, then for each metric's own counts in
+    the control and in the arm, every step keeping what the steps before it hid.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n_segments,)
+        Place of each segment's column.
+    members : sequence of ndarray of shape (n_segments + 1, n_segments + 1)
+        All members of each arm, the control first, as :func:`overlaps` gives them.
+    metrics
+        Metric → arm → the ways in which it counts members there: those with a value, those who bought.
+    """
+    control = hidden_segments(column, members[:1], min_cell)
+    arms = [control, *(hidden_segments(column, [own], min_cell, control) for own in members[1:])]
+    found = {}
+    for metric, shared in metrics.items():
+        base = hidden_segments(column, shared[0], min_cell, control)
+        for arm in range(1, len(members)):
+            whole = any(float(both[-1, -1]) < min_cell for both in (*shared[0], *shared[arm]))
+            hidden = hidden_segments(column, shared[arm], min_cell, base | arms[arm])
+            found[metric, arm] = np.concatenate([[whole], hidden])
+    return found
+
+
 def overlaps(cuts: Cuts, joint: Floats) -> Floats:
     """Members in both of two segments; the last row and column stand for everybody.
 
@@ -78,7 +112,9 @@ def overlaps(cuts: Cuts, joint: Floats) -> Floats:
     return np.asarray((inside * joint) @ inside.T.astype(np.float64))
 
 
-def hidden_segments(column: NDArray[np.int64], shared: Sequence[Floats], min_cell: int) -> Bools:
+def hidden_segments(
+    column: NDArray[np.int64], shared: Sequence[Floats], min_cell: int, already: Bools | None = None
+) -> Bools:
     """As :func:`suppressed`, from the overlaps of segments, which are additive over members.
 
     Parameters
@@ -87,9 +123,11 @@ def hidden_segments(column: NDArray[np.int64], shared: Sequence[Floats], min_cel
         Place of each segment's column.
     shared : sequence of ndarray of shape (n_segments + 1, n_segments + 1)
         One for each way in which members are counted, as :func:`overlaps` gives them.
+    already : ndarray of shape (n_segments,), optional
+        Segments that are hidden for another reason.
     """
     sizes = [np.diag(both)[:-1] for both in shared]
-    hidden = np.zeros(len(column), dtype=bool)
+    hidden = np.zeros(len(column), dtype=bool) if already is None else already.copy()
     for size in sizes:
         hidden |= size < min_cell
     smallest = np.minimum.reduce(sizes) if sizes else np.zeros(0)

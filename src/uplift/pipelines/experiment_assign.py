@@ -101,7 +101,7 @@ class Assigned(Rendered):
         if alike.p_value is not None and alike.worst is not None:
             lines.append(
                 f"balance passed (p = {alike.p_value:.3g}; largest standardised difference "
-                f"{abs(alike.worst['smd']):.3f}, {alike.worst['covariate']})"
+                f"{max(alike.gaps):.3f}, {alike.worst['covariate']})"
             )
         state = "unchanged, already there" if self.unchanged else "written"
         lines += ["", f"{self.path} ({state})"]
