@@ -93,3 +93,29 @@ def test_a_relative_store_lies_in_the_workspace(tmp_path: Path) -> None:
     (tmp_path / "uplift.yaml").write_text("data: data/\n")
     workspace = Workspace.open(tmp_path)
     assert workspace.tracking_uri == f"sqlite:///{tmp_path.resolve()}/mlflow/store/mlflow.db"
+
+
+def test_what_is_wrong_with_a_definition_as_a_whole_is_said_without_repeating_it() -> None:
+    arms = [{"name": "control", "share": 0.5}, {"name": "gift", "share": 0.6}]
+    given = {"id": "x", "control": "control", "arms": arms, "metrics": [{"name": "m", "outcome": "ordered"}]}
+    with pytest.raises(ConfigError) as found:
+        parse_spec(given, ExperimentSpec, "here")
+    assert str(found.value) == "here: 1 problem(s):\n  the shares of the arms add up to 1.1, not to 1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": [{"name": "m", "outcome": "ordered"}, {"name": "m", "outcome": "spend"}]}, "found 'm' twice"),
+        ({"starts_at": "2026-05-01", "ends_at": "2026-04-01"}, r"end \(2026-04-01\) before it starts"),
+        (
+            {"metrics": [{"name": "m", "outcome": "ordered", "window_days": "x"}]},
+            r"1 problem.*\n  metrics.0.window",
+        ),
+    ],
+)
+def test_a_definition_that_contradicts_itself_is_refused(changes: dict[str, object], message: str) -> None:
+    arms = [{"name": "control", "share": 0.5}, {"name": "gift", "share": 0.5}]
+    given = {"id": "x", "control": "control", "arms": arms, "metrics": [{"name": "m", "outcome": "ordered"}]}
+    with pytest.raises(ConfigError, match=message):
+        parse_spec({**given, **changes}, ExperimentSpec, "here")

@@ -5,6 +5,7 @@ import yaml
 from click.testing import CliRunner
 
 from uplift.cli import main
+from uplift.config import ExperimentSpec, dump_yaml, parse_spec, parse_yaml, read_spec
 from uplift.data.simulator import simulate
 
 
@@ -41,20 +42,23 @@ def test_every_part_of_a_design_by_options(chain):
 
 def test_questions_ask_for_what_is_missing(chain):
     answers = "none=0.4, card=0.6\nnone\nordered:7, spend\nrefunded\nthey like cards\norders_total >= 1\n\nspend_90d\n"
-    answers += "segment\n2026-04-01\n2000\n"
+    answers += "segment\n2026-04-01\n2000\n会员卡\nMember card\n"
     done = run("experiment", "new", "asked", "-C", chain, "--ask", answers=answers)
     assert done.exit_code == 0, done.output
     spec = written(chain, "asked")
     assert [(arm["name"], arm["share"]) for arm in spec["arms"]] == [("none", 0.4), ("card", 0.6)]
     assert (spec["control"], spec["planned_size"], spec["hypothesis"]) == ("none", 2000, "they like cards")
-    assert [(m["name"], m["window_days"], m["guardrail"]) for m in spec["metrics"]] == [
+    assert [(m["name"], m["window_days"], m.get("guardrail", False)) for m in spec["metrics"]] == [
         ("ordered", 7, False), ("spend", 14, False), ("refunded", 14, True)
     ]  # fmt: skip
-    assert spec["stratify"] == []
+    assert (spec["name_zh"], spec["name_en"]) == ("会员卡", "Member card")
+    assert "stratify" not in spec
+    assert "points_spent" in done.output
+    assert "until-OUTCOME" in done.output
 
 
 def test_empty_answers_take_what_is_proposed(chain):
-    done = run("experiment", "new", "empty", "-C", chain, "--ask", answers="\n" * 12)
+    done = run("experiment", "new", "empty", "-C", chain, "--ask", answers="\n" * 14)
     assert done.exit_code == 0, done.output
     assert [arm["name"] for arm in written(chain, "empty")["arms"]] == ["control", "offer"]
 
@@ -89,3 +93,52 @@ def test_a_slice_that_is_taken_is_refused_before_anything_is_written(chain):
     second = run("experiment", "new", "two", "-C", chain, *HALVES, "--layer", "app", "--slice", "0.5-1")
     assert second.exit_code == 2
     assert "overlaps [0, 0.6] of 'one'" in second.output
+
+
+def test_every_kind_of_metric_by_short_texts(chain):
+    done = run(
+        "experiment", "new", "kinds", "-C", chain, *HALVES, "--metric", "spend/orders:30", "--metric", "ordered:15-60",
+        "--metric", "until-ordered:30", "--metric", "ordered:30", "--guardrail", "margin", "--guardrail", "refunded",
+        "--margin", "margin=2", "--winsorize", "spend_per_orders=0.99",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    found = {m["name"]: m for m in written(chain, "kinds")["metrics"]}
+    assert list(found) == [
+        "ordered", "spend_per_orders", "ordered_15_to_60", "until_ordered", "ordered_30", "margin", "refunded"
+    ]  # fmt: skip
+    assert found["spend_per_orders"]["denominator"] == "orders"
+    assert found["spend_per_orders"]["winsorize"] == 0.99
+    assert (found["ordered_15_to_60"]["kind"], found["ordered_15_to_60"]["from_days"]) == ("retention", 14)
+    assert (found["until_ordered"]["kind"], found["until_ordered"]["goal"]) == ("time", "decrease")
+    assert (found["margin"]["margin"], found["refunded"]["goal"]) == (2.0, "decrease")
+
+
+def test_what_is_written_holds_nothing_empty_and_reads_back_to_the_same(chain):
+    done = run("experiment", "new", "short", "-C", chain, *HALVES)
+    text = (chain / "experiments" / "short.yaml").read_text(encoding="utf-8")
+    assert not [line for line in text.splitlines() if line.endswith(("null", "''", "[]", "false"))]
+    spec = read_spec(chain / "experiments" / "short.yaml", ExperimentSpec)
+    assert spec.shares == {"control": 0.5, "gift": 0.5}
+    assert parse_spec(parse_yaml(dump_yaml(spec), "again"), ExperimentSpec, "again") == spec
+    assert "arm 'gift' gives no offer of the table offers" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (("--metric", "orderd", "--metric", "spend/ordrs", "--metric", "x y", "--margin", "ordered=2x"),
+         ("did you mean 'ordered'", "did you mean 'orders'", "expected OUTCOME[:DAYS]", "'2x' is not a number")),
+        (("--margin", "spnd=2"), ("expected METRIC=NUMBER",)),
+        (("--margin", "ordered=2"), ("a margin is for a guardrail",)),
+        (("--arm", "third=1/2"), ("add up to 1.5, not to 1",)),
+        (("--control", "none"), ("the control 'none' is not among the arms",)),
+        (("--starts", "2026-05-01", "--ends", "2026-04-01"), ("would end (2026-04-01) before it starts",)),
+    ],
+)  # fmt: skip
+def test_mistakes_get_short_messages(chain, arguments, messages):
+    done = run("experiment", "new", "wrong", "-C", chain, *HALVES, *arguments)
+    assert done.exit_code == 2
+    assert [text for text in messages if text not in done.output] == []
+    assert "Value error" not in done.output
+    assert len(done.output) < 600
+    assert not (chain / "experiments" / "wrong.yaml").exists()

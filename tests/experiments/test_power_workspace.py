@@ -1,6 +1,7 @@
 """Power from a workspace's past: whole stores, segments, ratios, and the picture."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ def test_the_picture_is_drawn_in_both_languages(shop):
     files = json.loads(done.stdout)["files"]
     assert [file.rsplit("/")[-1] for file in files] == ["power.zh.html", "power.en.html"]
     pages = [Path(file).read_text(encoding="utf-8") for file in files]
-    assert all("<svg" in page and "spend" in page for page in pages)
+    assert all("<svg" in page for page in pages)
+    assert "消费金额" in pages[0]
+    assert "Money spent" in pages[1]
+    assert not re.findall(r"learnt|members in|smallest", pages[0])
     assert "能看到的最小效果" in pages[0]
     assert "Smallest effect" in pages[1]
+
+
+def test_a_past_that_is_not_complete_is_refused(shop):
+    done = CliRunner().invoke(main, ["experiment", "power", "members", "-C", str(shop.root), "--as-of", "2030-01-01"])
+    assert done.exit_code == 2
+    assert "or earlier" in done.output
+    assert "come back" not in done.output

@@ -188,12 +188,19 @@ def test_power_from_numbers():
 # -- mistakes -------------------------------------------------------------------------------------------------------
 
 
+def test_an_experiment_that_has_not_started_says_when_to_come_back(shop):
+    define(shop, "later", arms=["control=1/2", "gift=1/2"], control="control", metrics=["ordered:10", "spend:60"])
+    assign_members(shop, "later", as_of="2026-09-01")
+    with pytest.raises(DesignError, match=r"has not started.*2026-09-01.*come back with data up to 2026-09-11"):
+        analyze_workspace(shop, "later")
+
+
 def test_an_open_window_is_too_early_and_says_when(shop):
     define(shop, "late", arms=["control=1/2", "gift=1/2"], control="control", metrics=["ordered:10", "spend:60"])
     assign_members(shop, "late", as_of="2026-06-15")
     result = analyze_workspace(shop, "late").result
     assert {metric["name"] for metric in result["metrics"]} == {"ordered"}
-    assert "2026-08-13" in result["notes"][0]["en"]
+    assert "2026-08-14" in result["notes"][0]["en"]  # in the workspace's own time
     define(shop, "later", arms=["control=1/2", "gift=1/2"], control="control", metrics=["spend:60"])
     assign_members(shop, "later", as_of="2026-06-15")
     with pytest.raises(DesignError, match="open for everybody"):

@@ -15,6 +15,9 @@ def ask_design(given: dict[str, Any]) -> dict[str, Any]:
     given
         Options of ``uplift experiment new`` by name; those with a value are not asked for.
     """
+    from uplift.features import OUTCOMES
+    from uplift.pipelines.experiment_define import FORMS
+
     answers = dict(given)
 
     def several(name: str, question: str, default: str = "") -> None:
@@ -30,6 +33,8 @@ def ask_design(given: dict[str, Any]) -> dict[str, Any]:
     names = [arm.rpartition("=")[0] for arm in answers["arms"]]
     if answers.get("control") not in names:
         answers["control"] = click.prompt("Which of them is the control", default=names[0] if names else "", err=True)
+    if not answers.get("metrics"):
+        click.echo(f"Outcomes: {', '.join(OUTCOMES)}; also {FORMS.partition(', ')[2]}", err=True)
     several("metrics", "What it should improve: outcome[:days], the first decides", "ordered:14")
     several("guardrails", "What it must not harm: outcome[:days] (may be empty)")
     one("hypothesis", "What is expected, and why (may be empty)")
@@ -40,4 +45,10 @@ def ask_design(given: dict[str, Any]) -> dict[str, Any]:
     several("segments", "Cuts declared before the start (may be empty)")
     one("starts_at", "First day, such as 2026-07-01 (may be empty)")
     one("planned_size", "Members planned in all (empty: see `uplift experiment power`)")
+    for name, question in (
+        ("name_zh", "Name in Chinese (may be empty)"),
+        ("name_en", "Name in English (may be empty)"),
+    ):
+        one(name, question)
+        answers[name] = answers[name] or ""
     return answers

@@ -7,10 +7,11 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from uplift.errors import InputError, UpliftError
 
@@ -92,3 +93,15 @@ def show(value: Mapping[str, Any], text: str, *, as_json: bool) -> None:
 def progress(message: str) -> None:
     """A line about long work, to standard error."""
     click.secho(f"· {message}", err=True, dim=True)
+
+
+def given_options(besides: Collection[str]) -> list[str]:
+    """Options of the command as the user typed them, such as ``--metric``, but those of the parameters ``besides``."""
+    context = click.get_current_context()
+    return [
+        param.opts[0]
+        for param in context.command.params
+        if isinstance(param, click.Option)
+        and param.name not in besides
+        and context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    ]

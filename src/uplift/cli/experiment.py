@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from uplift.cli._base import common_options, progress, show
+from uplift.cli._base import common_options, given_options, progress, show
 from uplift.errors import ConfigError, GateError
+
+COMMON = ("experiment_id", "out", "version", "seed", "workspace_dir", "as_json", "data")
 
 
 @click.group()
@@ -16,24 +18,28 @@ def experiment() -> None:
     """The life of an experiment: new, power, assign, analyze, list."""
 
 
-@experiment.command()
+@experiment.command(short_help="Write a definition from a few answers.")
 @click.argument("experiment_id", metavar="ID")
 @click.option("--arm", "arms", multiple=True, metavar="NAME=SHARE", help="An arm and its share, the control too.")
 @click.option("--control", default="control", show_default=True, help="The arm that everything is compared with.")
 @click.option("--offer", "offers", multiple=True, metavar="ARM=OFFER_ID", help="The offer that an arm gives.")
-@click.option("--metric", "metrics", multiple=True, metavar="OUTCOME[:DAYS]", help="Outcome to improve, and window.")
-@click.option("--guardrail", "guardrails", multiple=True, metavar="OUTCOME[:DAYS]", help="Outcome not to be harmed.")
+@click.option("--metric", "metrics", multiple=True, metavar="OUTCOME[:DAYS]",
+              help="To improve, within days: ordered:14; a ratio spend/orders; retention ordered:15-60; days "
+              "until-ordered:30. The first decides.")  # fmt: skip
+@click.option("--guardrail", "guardrails", multiple=True, metavar="OUTCOME[:DAYS]", help="Not to be harmed.")
+@click.option("--margin", "margins", multiple=True, metavar="METRIC=HARM", help="What a guardrail may lose.")
+@click.option("--winsorize", multiple=True, metavar="METRIC=QUANTILE", help="Cut larger values, all arms pooled.")
 @click.option("--population", metavar="RULE", help="Who takes part (default: every member).")
 @click.option("--stratify", multiple=True, metavar="FEATURE", help="Balance the arms within it.")
 @click.option("--covariate", "covariates", multiple=True, metavar="FEATURE", help="Narrows the intervals.")
 @click.option("--segment", "segments", multiple=True, metavar="FEATURE", help="Cut declared before the start.")
 @click.option("--planned-size", type=int, help="Members planned in all.")
 @click.option("--starts", "starts_at", metavar="DATE", help="When members are assigned.")
-@click.option("--ends", "ends_at", metavar="DATE")
+@click.option("--ends", "ends_at", metavar="DATE", help="Last day, for the record.")
 @click.option("--hypothesis", default="", help="What is expected, and why.")
 @click.option("--name-zh", default="", help="Name in Chinese.")
 @click.option("--name-en", default="", help="Name in English.")
-@click.option("--alpha", type=float, default=0.05, show_default=True)
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Chance of a false alarm.")
 @click.option("--salt", default="", help="Another salt assigns anew.")
 @click.option("--cluster", metavar="FEATURE", help="Assign its values as a whole, e.g. favourite_store.")
 @click.option("--layer", metavar="NAME", help="Experiments of a layer share out its members.")
@@ -66,7 +72,7 @@ def new(
     show(done.to_dict(), done.to_text(), as_json=as_json)
 
 
-@experiment.command()
+@experiment.command(short_help="Members needed, and the smallest effect seen.")
 @click.argument("experiment_id", metavar="[ID]", required=False)
 @click.option("--as-of", metavar="DATE", help="With ID: the past date to learn level and spread from.")
 @click.option("--size", type=int, help="Members in all; gives the smallest effect.")
@@ -116,7 +122,7 @@ def power(
     show(done.to_dict(), done.to_text(), as_json=as_json)
 
 
-@experiment.command()
+@experiment.command(short_help="Assign members to arms, after checks.")
 @click.argument("experiment_id", metavar="ID")
 @click.option("--as-of", metavar="DATE", help="When (default: the definition's starts_at).")
 @common_options
@@ -132,7 +138,7 @@ def assign(experiment_id: str, as_of: str | None, workspace_dir: str, as_json: b
     show(done.to_dict(), done.to_text(), as_json=as_json)
 
 
-@experiment.command()
+@experiment.command(short_help="Measure: effects, verdict, what to do next.")
 @click.argument("experiment_id", metavar="[ID]", required=False)
 @click.option("--out", type=click.Path(), metavar="DIR", help="Folder (default with ID: reports/experiments/ID/).")
 @click.option("--data", type=click.Path(), help="A flat table (CSV or Parquet) instead of an ID.")
@@ -144,6 +150,7 @@ def assign(experiment_id: str, as_of: str | None, workspace_dir: str, as_json: b
 @click.option("--time", "times", multiple=True, metavar="NAME=DAYS:EVENT@HORIZON", help="Flat: days until an event.")
 @click.option("--decrease", "decreases", multiple=True, metavar="METRIC", help="Flat: metric of which less is better.")
 @click.option("--margin", "margins", multiple=True, metavar="METRIC=HARM", help="Flat: what a guardrail may lose.")
+@click.option("--money", multiple=True, metavar="METRIC=CURRENCY", help="Flat: it is an amount; gains are in money.")
 @click.option("--winsorize", multiple=True, metavar="METRIC=QUANTILE", help="Flat: cut larger values, all arms pooled.")
 @click.option("--window", "windows", multiple=True, metavar="METRIC=DAYS", help="Flat: days after assignment.")
 @click.option("--exposed", metavar="COLUMN", help="Flat: 1 for members who were reached.")
@@ -168,7 +175,9 @@ def assign(experiment_id: str, as_of: str | None, workspace_dir: str, as_json: b
 @click.option("--look", "looks", multiple=True, metavar="SHARE", help="Flat: look at this share of the plan only.")
 @click.option("--spending", type=click.Choice(["obrien-fleming", "pocock"]), default="obrien-fleming",
               show_default=True, help="Flat: of the error, over the looks.")  # fmt: skip
-@click.option("--cost", "costs", multiple=True, metavar="ARM=AMOUNT", help="Flat: what a member in an arm costs.")
+@click.option(
+    "--cost", "costs", multiple=True, metavar="ARM=AMOUNT", help="Flat: what a member in an arm costs; needs --money."
+)
 @click.option("--version", type=int, metavar="N", help="With ID: only members assigned by this version of the design.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @common_options
@@ -180,6 +189,9 @@ def analyze(
 
     Either ID of a workspace's experiment, or --data with a flat table. Exit status 3: done, but the checks say that the
     result is invalid.
+
+    For example: uplift experiment analyze spring, or uplift experiment analyze --data t.csv --arm arm --control none
+    --metric bought --metric spend --money spend=CNY --share none=1/2 --share mail=1/2 --out OUT
     """
     from uplift.pipelines.experiment import analyze_workspace
     from uplift.pipelines.experiment_flat import analyze_flat
@@ -196,13 +208,12 @@ def analyze(
     elif experiment_id is not None and data is None:
         from uplift.config import Workspace
 
-        given = [
-            f"--{name}"
-            for name in ("metrics", "ratios", "times", "guardrails", "shares", "covariates", "segments")
-            if flat[name]
-        ]
-        if arm or control or given:
-            raise ConfigError("arms, metrics, shares, covariates and segments stand in the definition of an experiment")
+        unfit = given_options(COMMON)
+        if unfit:
+            raise ConfigError(
+                f"{', '.join(unfit)}: for a flat table only; arms, metrics, covariates, segments and the rest of an "
+                "experiment of the workspace stand in its definition"
+            )
         done = analyze_workspace(
             Workspace.open(workspace_dir), experiment_id, out=out, version=version, seed=seed, progress=progress
         )
@@ -213,7 +224,7 @@ def analyze(
         sys.exit(GateError.exit_code)
 
 
-@experiment.command("list")
+@experiment.command("list", short_help="Definitions, members assigned, last verdicts.")
 @common_options
 def list_(workspace_dir: str, as_json: bool) -> None:
     """The experiments of the workspace, with members assigned and the last verdict."""

@@ -82,7 +82,10 @@ def parse_spec(values: Mapping[str, Any], model: type[SpecT], where: str) -> Spe
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [f"  {_location(item['loc'])}: {_reason(item, model)}" for item in error.errors()]
+        found = error.errors()
+        inner = {item["loc"][:1] for item in found if len(item["loc"]) > 1}
+        told = [item for item in found if item["type"] != "too_short" or item["loc"] not in inner]
+        lines = [f"  {_location(item['loc'])}{_reason(item, model)}" for item in told]
         raise ConfigError(f"{where}: {len(lines)} problem(s):\n" + "\n".join(lines)) from None
 
 
@@ -99,7 +102,7 @@ def dump_yaml(spec: Spec) -> str:
 
 
 def _location(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in loc) or "(top level)"
+    return f"{'.'.join(str(part) for part in loc)}: " if loc else ""
 
 
 def _reason(item: Any, model: type[Spec]) -> str:
@@ -108,7 +111,11 @@ def _reason(item: Any, model: type[Spec]) -> str:
         return f"unknown key; {did_you_mean(str(item['loc'][-1]), known)}"
     if item["type"] == "missing":
         return "is required"
-    return f"{item['msg']} (found {item['input']!r})"
+    reason = str(item["msg"]).removeprefix("Value error, ")
+    if isinstance(item["input"], Mapping | BaseModel):
+        return reason  # the whole definition would hide it
+    text = repr(item["input"])
+    return f"{reason} (found {text if len(text) <= 100 else text[:97] + '…'})"
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

@@ -192,11 +192,23 @@ class ExperimentSpec(Spec):
             for arm in tag.arms:
                 if arm not in names or arm == self.control:
                     raise ValueError(f"tag {tag.name!r}: {arm!r} is not an arm to compare with the control")
-        if len({tag.name for tag in self.tags}) < len(self.tags):
-            raise ValueError("tags must differ in their names")
+        for what, given in (("metrics", self.metrics), ("tags", self.tags)):
+            called = [one.name for one in given]
+            twice = sorted({name for name in called if called.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} must differ in their names, found {', '.join(map(repr, twice))} twice")
+        if self.starts_at is not None and self.ends_at is not None and _reversed(self.starts_at, self.ends_at):
+            raise ValueError(f"it would end ({self.ends_at:%Y-%m-%d}) before it starts ({self.starts_at:%Y-%m-%d})")
         return self
 
     @property
     def shares(self) -> dict[str, float]:
         """Arm → designed share, in the order of definition."""
         return {arm.name: arm.share for arm in self.arms}
+
+
+def _reversed(start: datetime, end: datetime) -> bool:
+    """Whether the end is before the start; a time without a zone is compared by its own clock."""
+    if (start.tzinfo is None) != (end.tzinfo is None):
+        start, end = start.replace(tzinfo=None), end.replace(tzinfo=None)
+    return end < start

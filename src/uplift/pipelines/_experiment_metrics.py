@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -63,8 +64,10 @@ def measure_outcomes(engine: Engine, spine: pa.Table, spec: ExperimentSpec, curr
     """
     _refuse(spec)
     until = observed_until(engine)
+    zone = ZoneInfo(engine.timezone)
+    _refuse_future(spine, spec, until, zone)
     table = spine.select(["member_id", "arm"]).to_pandas()
-    last = max(spine["as_of"].to_pylist())
+    last = max(spine["as_of"].to_pylist()).astimezone(zone)
     metrics, early, notes = [], [], []
     window: dict[str, Any] = {"observed_until": None if until is None else until.isoformat(), "metrics": []}
     values = _values(engine, spine.select(["member_id", "as_of"]), spec, until)
@@ -97,6 +100,19 @@ def measure_outcomes(engine: Engine, spine: pa.Table, spec: ExperimentSpec, curr
     if not metrics:
         raise DesignError("; ".join(note.en for note in notes) + " → come back then, or shorten window_days")
     return Measurements(table, tuple(metrics), tuple(early), tuple(notes), window)
+
+
+def _refuse_future(spine: pa.Table, spec: ExperimentSpec, until: datetime | None, zone: ZoneInfo) -> None:
+    """Nothing can have happened to members who are assigned after the data end."""
+    first = min(spine["as_of"].to_pylist()).astimezone(zone)
+    if until is None or first < until:
+        return
+    ready = first + timedelta(days=min(metric.window_days for metric in spec.metrics))
+    raise DesignError(
+        f"experiment {spec.id!r} has not started: its first members are assigned on {first:%Y-%m-%d}, and the data end "
+        f"on {until.astimezone(zone):%Y-%m-%d} → come back with data up to {ready:%Y-%m-%d}, when the first window is "
+        "complete"
+    )
 
 
 COMPLETE = "(complete)"

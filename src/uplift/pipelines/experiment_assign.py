@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pyarrow as pa
@@ -142,7 +143,8 @@ def assign_members(
     with Engine.open(workspace) as engine:
         moment = parse_as_of(as_of if as_of is not None else spec.starts_at or "", engine.timezone)
         members = population(engine, spec, moment)
-        progress(f"{members.num_rows:,} members in the population as of {moment:%Y-%m-%d %H:%M} UTC")
+        local = moment.astimezone(ZoneInfo(engine.timezone))
+        progress(f"{members.num_rows:,} members in the population as of {local:%Y-%m-%d %H:%M}")
         columns = list(dict.fromkeys((*spec.stratify, *spec.covariates, *([spec.cluster] if spec.cluster else []))))
         frame = to_frame(build_columns(engine, members, columns), columns)
     frame.insert(0, "member_id", members["member_id"].to_pandas())

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import yaml
 
-from uplift.config import ExperimentSpec, Workspace, dump_yaml, parse_spec
+from uplift.config import ExperimentSpec, Workspace, dump_yaml, parse_spec, parse_yaml
 from uplift.data import Engine, write_text_atomic
 from uplift.errors import ConfigError, InputError, did_you_mean
 from uplift.experiments import layer_conflicts
-from uplift.features import OUTCOMES
+from uplift.pipelines._experiment_grammar import FORMS, metrics_of
 from uplift.pipelines._experiments import (
     RESULT,
     assigned_file,
@@ -27,24 +28,26 @@ from uplift.results import Rendered
 from uplift.rules import compile_rule
 from uplift.segments import rule_columns
 
-LESS_IS_BETTER = frozenset({"refunded", "churned", "discount"})
+__all__ = ["FORMS", "Defined", "Listed", "define", "list_experiments"]
 
 
 @dataclass(frozen=True)
 class Defined(Rendered):
-    """A definition that was written."""
+    """A definition that was written; ``notes`` say what may not be meant so."""
 
     id: str
     path: Path
     text: str
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For machines."""
-        return {"id": self.id, "path": str(self.path)}
+        return {"id": self.id, "path": str(self.path), "notes": list(self.notes)}
 
     def to_text(self) -> str:
         """For a person at the prompt."""
-        return f"{self.path}\n\n{self.text}\nNext: uplift experiment power {self.id}, then assign {self.id}"
+        notes = "".join(f"Note: {note}\n" for note in self.notes)
+        return f"{self.path}\n\n{self.text}\n{notes}Next: uplift experiment power {self.id}, then assign {self.id}"
 
 
 def define(
@@ -56,6 +59,8 @@ def define(
     metrics: Sequence[str],
     offers: Sequence[str] = (),
     guardrails: Sequence[str] = (),
+    margins: Sequence[str] = (),
+    winsorize: Sequence[str] = (),
     looks: Sequence[str] = (),
     spending: str = "obrien-fleming",
     layer_slice: str | None = None,
@@ -72,6 +77,9 @@ def define(
         Name of the control.
     metrics, guardrails
         ``OUTCOME`` or ``OUTCOME:DAYS``, entries of the outcome catalogue; a guardrail must only not be harmed.
+        ``OUTCOME/OUTCOME[:DAYS]`` is a ratio of sums, ``OUTCOME:FROM-TO`` a retention, ``until-OUTCOME[:DAYS]`` a time.
+    margins, winsorize
+        ``METRIC=NUMBER``: the harm to a guardrail that can be borne; the quantile that larger values are cut to.
     offers
         ``ARM=OFFER_ID`` for arms that give an offer (default: the arm's own name where such an offer exists).
     looks, spending
@@ -103,8 +111,7 @@ def define(
                 "id": experiment_id,
                 "control": control,
                 "arms": [{"name": name, "share": share, "offer_id": given.get(name)} for name, share in shares.items()],
-                "metrics": [_metric(text, guardrail=False) for text in metrics]
-                + [_metric(text, guardrail=True) for text in guardrails],
+                "metrics": metrics_of(metrics, guardrails, margins=margins, winsorize=winsorize),
                 **({"looks": {"at": list(looks), "spending": spending}} if looks else {}),
                 **({"layer_slice": layer_slice.split("-")} if layer_slice else {}),
                 "tags": [_tag(text) for text in tags],
@@ -117,9 +124,29 @@ def define(
     conflicts = layer_conflicts(spec, other_experiments(workspace, spec))
     if conflicts:
         raise ConfigError(f"experiment {experiment_id!r}: " + "; ".join(conflicts))
-    text = dump_yaml(spec)
+    text = _written(spec)
     write_text_atomic(path, text)
-    return Defined(experiment_id, path, text)
+    bare = [arm.name for arm in spec.arms if arm.offer_id is None and arm.name != spec.control]
+    notes = [f"arm {name!r} gives no offer of the table offers: {did_you_mean(name, known)}" for name in bare if known]
+    return Defined(experiment_id, path, text, tuple(notes))
+
+
+def _written(spec: ExperimentSpec) -> str:
+    """The definition as YAML without what it leaves empty, which reads back to the same."""
+    values = parse_yaml(dump_yaml(spec), spec.id)
+    if spec.layer is None:
+        del values["layer_slice"]
+    return yaml.safe_dump(_filled(values), allow_unicode=True, sort_keys=False, width=110)
+
+
+def _filled(value: Any) -> Any:
+    """Without keys whose value is absent, empty or no."""
+    if isinstance(value, Mapping):
+        kept = {key: _filled(inner) for key, inner in value.items()}
+        return {key: inner for key, inner in kept.items() if inner not in (None, "", [], {}, False)}
+    if isinstance(value, list):
+        return [_filled(inner) for inner in value]
+    return value
 
 
 def _offers(offers: Sequence[str], shares: Mapping[str, float], control: str, known: Sequence[str]) -> dict[str, str]:
@@ -136,18 +163,6 @@ def _offers(offers: Sequence[str], shares: Mapping[str, float], control: str, kn
     if problems:
         raise ConfigError("; ".join(problems))
     return given
-
-
-def _metric(text: str, *, guardrail: bool) -> dict[str, Any]:
-    name, _, days = text.partition(":")
-    if name not in OUTCOMES:
-        raise ConfigError(f"metric {text!r}: no such outcome, {did_you_mean(name, OUTCOMES)}")
-    outcome = OUTCOMES[name]
-    spec: dict[str, Any] = {"name": name, "outcome": name, "kind": outcome.kind, "unit": outcome.unit}
-    spec.update(guardrail=guardrail, goal="decrease" if name in LESS_IS_BETTER else "increase")
-    if days:
-        spec["window_days"] = days
-    return spec
 
 
 def _tag(text: str) -> dict[str, str]:

@@ -39,6 +39,7 @@ def analyze_flat(
     guardrails: Sequence[str] = (),
     decreases: Sequence[str] = (),
     margins: Sequence[str] = (),
+    money: Sequence[str] = (),
     winsorize: Sequence[str] = (),
     windows: Sequence[str] = (),
     exposed: str | None = None,
@@ -76,6 +77,8 @@ def analyze_flat(
         Metrics of which less is better.
     margins
         ``METRIC=HARM``: the largest harm to a guardrail that can be borne, in its unit.
+    money
+        ``METRIC=CURRENCY``: the metric is an amount in units of the currency.
     winsorize
         ``METRIC=QUANTILE``, over all arms together.
     windows
@@ -100,7 +103,13 @@ def analyze_flat(
         If the table cannot be read or cannot be analysed as asked.
     """
     declared = _declared(metrics, ratios, times, guardrails)
-    declared = _qualified(declared, decreases=decreases, margins=margins, winsorize=winsorize, windows=windows)
+    declared = _qualified(
+        declared, decreases=decreases, margins=margins, money=money, winsorize=winsorize, windows=windows
+    )
+    if costs and not any(metric.unit == "money" and metric.kind in ("auto", "mean") for metric in declared.values()):
+        raise ConfigError(
+            "--cost is taken off gains in money: name the metric that is an amount, --money METRIC=CURRENCY"
+        )
     happened_at = _pairs("--happened", happened, declared)
     given: dict[str, Any] = {
         "arm": arm, "control": control, "metrics": list(declared.values()), "covariates": covariates,
@@ -117,7 +126,12 @@ def analyze_flat(
         table = read_flat(data)
         progress(f"{len(table):,} rows, {len(declared)} metrics")
         analysis = analyze(table, **given)
-    return write_result(analysis.to_dict(), Path(out), progress)
+    result = analysis.to_dict()
+    for name in parse_amounts(costs):
+        if name not in result["design"]["arms"]:
+            raise unknown_name("arm of --cost", name, list(result["design"]["arms"]), ConfigError)
+    result["design"]["name"] = Path(data).stem
+    return write_result(result, Path(out), progress)
 
 
 def _is_large(data: str | Path) -> bool:
@@ -168,6 +182,7 @@ def _qualified(
     *,
     decreases: Sequence[str],
     margins: Sequence[str],
+    money: Sequence[str],
     winsorize: Sequence[str],
     windows: Sequence[str],
 ) -> dict[str, Metric]:
@@ -176,6 +191,10 @@ def _qualified(
         if name not in declared:
             raise unknown_name("metric", name, list(declared), ConfigError)
         declared[name] = replace(declared[name], increase=False)
+    for name, currency in _pairs("--money", money, declared).items():
+        if declared[name].kind == "time":
+            raise ConfigError(f"--money {name}={currency}: a time is counted in days")
+        declared[name] = replace(declared[name], unit="money", currency=currency)
     for name, number in _numbers("--margin", margins, declared).items():
         declared[name] = replace(declared[name], margin=number)
     for name, number in _numbers("--winsorize", winsorize, declared).items():

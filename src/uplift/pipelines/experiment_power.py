@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from uplift.experiments import (
 )
 from uplift.experiments._encoding import is_number
 from uplift.features import OUTCOMES, observed_until, parse_as_of, to_frame
+from uplift.pipelines._experiment_labels import labels_of
 from uplift.pipelines._experiment_metrics import measure_outcomes
 from uplift.pipelines._experiments import Progress, experiment_spec, parse_shares, population, silent
 from uplift.policy import holdout
@@ -53,6 +55,8 @@ class Powered(Rendered):
         Metric → unit of its effects.
     segments
         Metric → the smallest effect that each segment can show by itself.
+    labels
+        What people call arms, metrics and segments.
     files
         The picture in both languages, where it was drawn.
     """
@@ -62,6 +66,7 @@ class Powered(Rendered):
     basis: Mapping[str, Mapping[str, Any]]
     unit: Mapping[str, str]
     segments: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
 
     def to_dicts(self) -> list[dict[str, Any]]:
@@ -87,30 +92,51 @@ class Powered(Rendered):
             "segments": {name: [dict(row) for row in rows] for name, rows in self.segments.items()},
             "curves": {name: power_curve(chosen) for name, chosen in self.plans.items()},
             "units": dict(self.unit),
+            "sizes": {name: chosen.size for name, chosen in self.plans.items()},
+            "labels": dict(self.labels),
             "files": list(self.files),
         }
 
     def to_text(self) -> str:
         """For a person at the prompt."""
         plan = next(iter(self.plans.values()))
-        lines = [f"Power {plan.power:.0%}, error {plan.alpha:.0%} for each family of comparisons.", ""]
+        lines = [f"Power {plan.power:.0%}, error {plan.alpha:.0%} for each family of comparisons."]
         for name, chosen in self.plans.items():
+            size = _Size(self.unit[name])
             basis = self.basis[name]
-            level = "" if chosen.baseline is None else f"level {chosen.baseline:.4g}, "
-            lines.append(
-                f"{name} ({self.unit[name]}): {level}sd {chosen.sd:.4g}, ρ² {chosen.rho2:.3f}; {basis['text']}; "
-                f"{chosen.comparisons} comparison(s) in the family"
+            level = (
+                "" if chosen.baseline is None or basis.get("level", 0) is None else f"level {size(chosen.baseline)}, "
             )
-            for row in chosen.arms:
-                lines.append("  " + _arm_line(row, self._simulated(name, row.arm)))
-            for part in self.segments.get(name, ()):
-                if part["smallest_effect"] is not None:
-                    lines.append(
-                        f"  {part['arm']} in {part['segment_column']} = {part['segment']}: smallest effect "
-                        f"{part['smallest_effect']:.4g} with {part['n_arm']:,} against {part['n_control']:,}"
-                    )
+            many = f"; {chosen.comparisons} comparisons in the family" if chosen.comparisons > 1 else ""
+            explained = f", {chosen.rho2:.0%} explained by covariates" if chosen.rho2 > 0 else ""
+            lines += [
+                "",
+                f"{name}: {level}standard deviation {size(chosen.sd)}{explained}",
+                f"  learnt from {basis['text']}{many}",
+            ]
+            lines += ["  " + _arm_line(row, size, self._simulated(name, row.arm)) for row in chosen.arms]
+            parts = [part for part in self.segments.get(name, ()) if part["smallest_effect"] is not None]
+            for part in parts:
+                where = f"{part['segment_column']} = {part['segment']}"
+                lines.append(
+                    f"    within {where}: {part['arm']} {size(part['smallest_effect'], gap=True)} with "
+                    f"{part['n_arm']:,} against {part['n_control']:,}"
+                )
         lines += ["", *(f"  {file}" for file in self.files)] if self.files else []
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Size:
+    """Writes levels and effects of a metric: rates in percent and points, the rest with its unit."""
+
+    unit: str
+
+    def __call__(self, value: float, *, gap: bool = False) -> str:
+        if self.unit == "share":
+            return f"{100 * value:.3g} points" if gap else f"{100 * value:.3g}%"
+        text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return text if self.unit in ("count", "the metric's unit") else f"{text} {self.unit}"
 
 
 def power_curve(plan: Power, points: int = 25) -> list[dict[str, Any]]:
@@ -126,17 +152,18 @@ def power_curve(plan: Power, points: int = 25) -> list[dict[str, Any]]:
     return rows
 
 
-def _arm_line(row: ArmPower, simulated: float | None) -> str:
+def _arm_line(row: ArmPower, size: _Size, simulated: float | None) -> str:
     parts = []
     if row.smallest_effect is not None:
-        relative = "" if row.smallest_relative is None else f" ({row.smallest_relative:.1%})"
+        relative = "" if row.smallest_relative is None else f" ({row.smallest_relative:.1%} of the level)"
         parts.append(
-            f"smallest effect {row.smallest_effect:.4g}{relative} with {row.n_arm:,} against {row.n_control:,}"
+            f"smallest effect {size(row.smallest_effect, gap=True)}{relative} "
+            f"with {row.n_arm:,} against {row.n_control:,}"
         )
     if row.needed_total is not None:
         parts.append(f"needs {row.needed_total:,} in all: {row.needed_arm:,} against {row.needed_control:,}")
     if simulated is not None:
-        parts.append(f"simulated power {simulated:.1%}")
+        parts.append(f"seen in {simulated:.1%} of the simulated experiments")
     return f"{row.arm}: " + "; ".join(parts)
 
 
@@ -209,12 +236,15 @@ def power_from_workspace(
                 f"{members.num_rows} members are in the population of {spec.id!r} as of {moment:%Y-%m-%d} → check the "
                 "rule and the date"
             )
-        progress(f"{members.num_rows:,} members as of {moment:%Y-%m-%d}")
+        progress(f"{members.num_rows:,} members as of {moment.astimezone(ZoneInfo(engine.timezone)):%Y-%m-%d}")
         past = planning_values(engine, members, spec, workspace.config.currency, moment)
         columns = list(dict.fromkeys((*spec.stratify, *spec.covariates)))
         clustered = [spec.cluster] if spec.cluster else []
         every = list(dict.fromkeys((*columns, *spec.segments, *clustered)))
         frame = to_frame(build_columns(engine, members, every), every)
+        labels = labels_of(engine, workspace, spec)
+        labels["(title)"] = {"zh": spec.name_zh or spec.id, "en": spec.name_en or spec.id}
+        past_day = moment.astimezone(ZoneInfo(engine.timezone))
     if spec.cluster is not None:
         kept = frame[spec.cluster].notna().to_numpy()
         frame, members = frame[kept].reset_index(drop=True), members.filter(pa.array(kept))
@@ -248,10 +278,13 @@ def power_from_workspace(
             spec.shares, baseline=float(values.mean()), sd=float(values.std(ddof=1)), size=asked, rho2=rho2,
             deff=1.0 if cost is None else cost.deff, comparisons=family, **given,
         )  # fmt: skip
+        level = None if metric.kind in ("ratio", "time") else float(values.mean())
         basis[metric.name] = {
-            "as_of": moment.isoformat(), "members": len(values), "window_days": metric.window_days,
+            "as_of": past_day.isoformat(), "members": len(values), "window_days": metric.window_days,
+            "level": level, "rho2": rho2,
             "icc": None if cost is None else cost.icc, "clusters": None if cost is None else cost.clusters,
-            "text": f"{len(values):,} members in the {metric.window_days} days after {moment:%Y-%m-%d}"
+            "deff": None if cost is None else cost.deff,
+            "text": f"{len(values):,} members in the {metric.window_days} days after {past_day:%Y-%m-%d}"
             + ("" if cost is None else f", {cost.clusters:,} clusters with ICC {cost.icc:.4f}, deff {cost.deff:.2f}"),
         }  # fmt: skip
         unit[metric.name] = _unit(metric, workspace.config.currency)
@@ -264,7 +297,7 @@ def power_from_workspace(
                 plan, effect=tried, size=asked if effect is None else None, outcome=values,
                 covariates=covariates, clusters=cluster, repeats=simulate, seed=seed,
             )  # fmt: skip
-    return Powered(plans, simulated, basis, unit, segments)
+    return Powered(plans, simulated, basis, unit, segments, labels)
 
 
 def planning_values(
@@ -337,12 +370,21 @@ def _by_segment(
 
 
 def _past(engine: Engine, spec: ExperimentSpec, as_of: str | None) -> datetime:
-    if as_of is not None:
-        return parse_as_of(as_of, engine.timezone)
-    until = observed_until(engine)
-    if until is None:
+    seen = observed_until(engine)
+    if seen is None:
         raise DesignError("there is not one event in the data, so there is no past to plan from")
-    return until - timedelta(days=max(metric.window_days for metric in spec.metrics))
+    until = seen.astimezone(ZoneInfo(engine.timezone))
+    longest = max(metric.window_days for metric in spec.metrics)
+    latest = until - timedelta(days=longest)
+    if as_of is None:
+        return latest
+    moment = parse_as_of(as_of, engine.timezone)
+    if moment > latest:
+        raise DesignError(
+            f"--as-of {as_of}: the longest window is {longest} days and the data end on {until:%Y-%m-%d}, so it is not "
+            f"complete after that day → {latest:%Y-%m-%d} or earlier"
+        )
+    return moment
 
 
 def drawn(powered: Powered, workspace: Workspace, experiment_id: str) -> Powered:

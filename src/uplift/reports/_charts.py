@@ -91,6 +91,8 @@ class Lines:
         Both axes.
     zero
         Whether a line marks zero.
+    mark
+        Where a dashed line crosses the horizontal axis: what is planned.
     """
 
     axis: str
@@ -99,6 +101,7 @@ class Lines:
     scale: float = 1.0
     logarithmic: bool = False
     zero: bool = False
+    mark: float | None = None
 
 
 Chart = Forest | Columns | Lines
@@ -146,6 +149,8 @@ def _lines_svg(chart: Lines, width: int, *, wide: bool) -> str:
         for place, line in enumerate(chart.lines):
             x, y = [point[0] for point in line.points], [point[1] * chart.scale for point in line.points]
             axes.plot(x, y, color=LINE_COLOURS[place % len(LINE_COLOURS)], linewidth=2, label=line.label)
+        if chart.mark is not None:
+            axes.axvline(chart.mark, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
         if chart.zero:
             axes.axhline(0, color=MUTED, linewidth=1)
         if chart.logarithmic:

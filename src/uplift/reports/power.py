@@ -23,7 +23,8 @@ def render_power(plan: Mapping[str, Any], language: Language, *, home: str = "")
     ----------
     plan
         As `uplift experiment power ID --json` prints it: ``id``, ``alpha``, ``power``, ``units``, ``basis``, ``arms``,
-        ``curves``, ``segments`` and ``labels``.
+        ``curves``, ``segments``, ``sizes`` and
+        ``labels``.
     """
     blocks = []
     for metric, curve in plan["curves"].items():
@@ -55,9 +56,10 @@ def _picture(plan: Mapping[str, Any], metric: str, curve: list[Mapping[str, Any]
         )
         for arm in dict.fromkeys(row["arm"] for row in given)
     )
-    vertical = word("smallest_effect", language) + (f" ({scale.name})" if scale.name else "")
-    chart = Lines(word("power_axis", language), vertical, lines, scale.factor, logarithmic=True)
     rows = [row for row in plan["arms"] if row["metric"] == metric]
+    size = plan.get("sizes", {}).get(metric)
+    vertical = word("smallest_effect", language) + (f" ({scale.name})" if scale.name else "")
+    chart = Lines(word("power_axis", language), vertical, lines, scale.factor, logarithmic=True, mark=size)
     cells = [
         [
             _name(plan, row["arm"], language), integer(row["n_arm"]), integer(row["n_control"]),
@@ -71,7 +73,7 @@ def _picture(plan: Mapping[str, Any], metric: str, curve: list[Mapping[str, Any]
     return {
         "title": _name(plan, metric, language), "note": _basis(plan["basis"][metric], scale),
         "chart": chart if lines else None, "head": [word(ARM_HEAD[i], language) for i in kept],
-        "rows": [[row[i] for i in kept] for row in cells],
+        "rows": [[row[i] for i in kept] for row in cells], "open": True,
     }  # fmt: skip
 
 
@@ -84,7 +86,7 @@ def _basis(basis: Mapping[str, Any], scale: Scale) -> str:
     said = [word("power_basis", language, **values)]
     if basis.get("level") is not None:
         said.append(word("power_level", language, level=scale.level(basis["level"])))
-    if basis.get("rho2"):
+    if (basis.get("rho2") or 0) >= 0.005:
         said.append(word("power_rho2", language, share=percent(basis["rho2"], 0)))
     if basis.get("clusters") is not None:
         counted = {"n": integer(basis["clusters"]), "icc": f"{basis['icc']:.3f}", "deff": f"{basis['deff']:.2f}"}
@@ -103,7 +105,7 @@ def _segments(plan: Mapping[str, Any], metric: str, rows: list[Mapping[str, Any]
              scale.size(row["smallest_effect"])]
         )  # fmt: skip
     return {
-        "title": f"{word('power_segments', language)}: {_name(plan, metric, language)}", "chart": None,
+        "title": f"{_name(plan, metric, language)} · {word('power_segments', language)}", "chart": None,
         "note": word("power_segments_note", language), "head": [word(key, language) for key in SEGMENT_HEAD],
         "rows": cells,
     }  # fmt: skip
