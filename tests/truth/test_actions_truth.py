@@ -109,7 +109,7 @@ def test_the_expectation_of_the_best_is_kept_at_every_spread(repeats, k, proof):
             truth = tau * rng.normal(size=k)
             seen = truth + se * rng.normal(size=k)
             found = expect(seen, se)
-            best = found.promise.argmax()
+            best = found.mean.argmax()
             excess.append(found.promise[best] - truth[best])
             keep = moments(seen, se)
             weights = 1 / se**2

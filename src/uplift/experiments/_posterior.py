@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 Floats = NDArray[np.float64]
 GRID = 200
-SPARED = 0.7
+SPARED = 0.8
 """How far the expected sum of squares is taken below the number of values; see :func:`spread_of`."""
 
 
@@ -65,10 +65,10 @@ def expect(values: ArrayLike, standard_errors: ArrayLike) -> Expected:
 def spread_of(y: Floats, variance: Floats) -> float:
     """Variance of the true values, so that the one that looks best is promised neither too much nor too little.
 
-    It is the one at which squared deviations, each over its variance, add up to the number of values less .7. With
+    It is the one at which squared deviations, each over its variance, add up to the number of values less .8. With
     equal errors the expectation of the best is unbiased at every spread for the number less 2, were estimates of the
     spread allowed below zero (the family of scaled χ² is complete, so for no other); at zero, where they are cut off,
-    the number less .7 keeps the bias within about a fifth of a standard error at every spread, for two values as for
+    the number less .8 keeps the bias within about a fifth of a standard error at every spread, for two values as for
     twenty.
     """
 
