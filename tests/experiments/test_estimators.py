@@ -140,3 +140,46 @@ def test_fieller_is_the_set_of_ratios_that_a_t_test_does_not_refuse():
 @pytest.mark.parametrize("control", [0.1, 0.0, -1.0])
 def test_no_percentage_of_a_control_mean_that_is_not_clearly_above_zero(control):
     assert all(math.isnan(x) for x in fieller(1.0, control, 0.01, 0.01))
+
+
+def test_degrees_of_freedom_of_clusters_are_those_of_the_whole_matrices():
+    """Bell and McCaffrey's from n × n matrices, with the correlation of members that the residuals show."""
+    rng = np.random.default_rng(1)
+    sizes = rng.integers(1, 20, 14)
+    cluster = np.repeat(np.arange(14), sizes)
+    arm = rng.permutation((np.arange(14) < 6).astype(np.int64))[cluster]
+    x = rng.normal(size=(len(cluster), 2))
+    y = x[:, 0] + rng.normal(size=14)[cluster] + rng.normal(size=len(cluster))
+    found = ArmRegression(x, arm, 2, cluster).estimate(y)
+    centre = x.mean(axis=0)
+    for a in (0, 1):
+        own = arm == a
+        design = np.column_stack([np.ones(own.sum()), x[own] - centre])
+        inverse = np.linalg.inv(design.T @ design)
+        left = np.eye(own.sum()) - design @ inverse @ design.T
+        residual, members = left @ y[own], cluster[own]
+        columns, terms = [], []
+        for c in np.unique(members):
+            at = np.flatnonzero(members == c)
+            values, vectors = np.linalg.eigh(left[np.ix_(at, at)])
+            root = vectors @ np.diag(values**-0.5) @ vectors.T
+            weight = root @ (design[at] @ inverse[:, 0])
+            columns.append(left[:, at] @ weight)
+            terms.append(weight @ residual[at])
+        same = members[:, None] == members[None, :]
+        pairs = same.sum() - len(members)
+        shared = max((residual @ same @ residual - residual @ residual) / pairs, 0.0)
+        shared /= residual @ residual / len(members) - shared
+        p = np.array(columns)
+        spread = p @ (np.eye(len(members)) + shared * same) @ p.T
+        assert found.covariance[a, a] == pytest.approx(np.sum(np.square(terms)), rel=1e-9)
+        assert found.df[a] == pytest.approx(np.trace(spread) ** 2 / np.trace(spread @ spread), rel=1e-9)
+        assert found.df[a] < len(terms) - 1
+
+
+def test_degrees_of_freedom_of_single_members_are_nearly_their_number():
+    rng = np.random.default_rng(2)
+    arm = rng.integers(0, 2, 200)
+    found = ArmRegression(None, arm, 2, np.arange(200)).estimate(rng.normal(size=200))
+    assert found.df == pytest.approx(np.bincount(arm) - 1)
+    assert ArmRegression(None, np.array([0, 0, 1, 1]), 2, np.array([0, 0, 1, 2])).estimate(np.arange(4.0)).df[0] == 0

@@ -53,6 +53,7 @@ ROWS = {
     "experiments/segments": "segments and tags",
     "experiments/power": "power and smallest effect",
     "experiments/long-term": "long-term effects",
+    "experiments/over-time": "effects that wear off, and experiments that meet",
     "experiments/many-arms": "many arms",
     "experiments/small-cells": "small cells",
     "experiments/times": "time until an event",

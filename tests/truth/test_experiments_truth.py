@@ -11,6 +11,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import linprog
 from scipy.stats import norm
 
 from uplift.experiments import (
@@ -19,6 +20,7 @@ from uplift.experiments import (
     difference,
     fieller,
     power,
+    robust_critical_value,
     sample_ratio,
     shrink,
     simulate_power,
@@ -101,24 +103,32 @@ def test_lin_with_hc2_covers_the_truth_in_each_tail(repeats, proof):
     assert all(fine.values()), shares
 
 
-@lengths(400)
+@lengths(400, long=10_000)
 @pytest.mark.parametrize("rho", [0.4, 0.7])
 def test_covariates_cut_the_variance_by_rho_squared(repeats, rho, proof):
     rng = np.random.default_rng(5)
-    raw, adjusted = [], []
+    other = "another member's"
+    found = {"raw": [], "its own": [], other: []}
     for _ in range(repeats):
-        x = rng.normal(size=1500)
-        arm = (rng.random(1500) < 0.3).astype(np.int64)
-        y = rho * x + math.sqrt(1 - rho**2) * rng.normal(size=1500) + arm
-        raw.append(ArmRegression(None, arm, 2).estimate(y).difference(1, 0).value)
-        adjusted.append(ArmRegression(x[:, None], arm, 2).estimate(y).difference(1, 0).value)
-    ratio = np.var(adjusted) / np.var(raw)
-    tolerance = 0.09 if repeats == LONG else 0.2
+        x = rng.normal(size=1000)
+        arm = (rng.random(1000) < 0.3).astype(np.int64)
+        y = rho * x + math.sqrt(1 - rho**2) * rng.normal(size=1000) + arm
+        for name, covariate in (("raw", None), ("its own", x[:, None]), (other, x[::-1, None])):
+            found[name].append(ArmRegression(covariate, arm, 2).estimate(y).difference(1, 0).value)
+    ratio = {name: np.var(values) / np.var(found["raw"]) for name, values in found.items()}
+    tolerance = 0.045 if repeats == 10_000 else 0.2  # three Monte-Carlo errors
+    quantity = f"variance with a covariate over variance without, ρ = {rho}"
+    target = f"1 − ρ² = {1 - rho**2:.2f} ± {100 * tolerance:.1f} %"
+    right, wrong = (ratio[name] == pytest.approx(1 - rho**2, rel=tolerance) for name in ("its own", other))
     assert proof(
-        "experiments/average", f"variance with a covariate over variance without, ρ = {rho}",
-        method="Lin regression", target=f"1 − ρ² = {1 - rho**2:.2f} ± {100 * tolerance:.0f} %", figure=f"{ratio:.3f}",
-        holds=ratio == pytest.approx(1 - rho**2, rel=tolerance),
+        "experiments/average", quantity, method="Lin regression", target=target, figure=f"{ratio['its own']:.3f}",
+        holds=right,
     )  # fmt: skip
+    caught = proof(
+        "experiments/average", quantity, method="the covariate of another member", target=target,
+        figure=f"{ratio[other]:.3f}", holds=not wrong, planted=True,
+    )  # fmt: skip
+    assert caught or repeats < 10_000  # at ρ = .4 too near for few repeats
 
 
 @lengths(300)
@@ -145,6 +155,32 @@ def test_members_with_several_rows_are_covered_when_clustered(repeats, proof):
     )  # fmt: skip
     assert covered
     assert caught
+
+
+@lengths(400)
+def test_few_stores_of_unequal_size_are_covered(repeats, proof):
+    """Twenty stores of 5 to 59 members: a few large ones carry their arm, so its variance is poorly known."""
+    rng = np.random.default_rng(7)
+    hits = {"right": 0, "plain": 0}
+    for _ in range(repeats):
+        store = np.repeat(np.arange(20), rng.integers(5, 60, 20))
+        arm = rng.permutation((np.arange(20) < 8).astype(np.int64))[store]
+        y = 0.5 * arm + 0.4 * rng.normal(size=20)[store] + rng.normal(size=len(store))
+        fitted = ArmRegression(None, arm, 2, store)
+        gap = fitted.estimate(y).difference(1, 0)
+        hits["right"] += gap.low <= 0.5 <= gap.high
+        sums = np.bincount(store, fitted.residuals(y) / np.bincount(arm)[arm])
+        hits["plain"] += abs(gap.value - 0.5) <= 1.96 * math.sqrt((sums**2).sum())
+    share = {name: count / repeats for name, count in hits.items()}
+    quantity = "20 stores of 5 to 59 members, assigned whole, 40/60"
+    assert proof(
+        "experiments/average", quantity, method="CR2, Bell and McCaffrey's degrees of freedom", target="95 ± 1.5 %",
+        figure=f"{100 * share['right']:.1f} % covered", holds=near(share["right"], 0.95, repeats, 0.015),
+    ), share  # fmt: skip
+    assert proof(
+        "experiments/average", quantity, method="sums over stores as they are, ± 1.96", target="95 ± 1.5 %",
+        figure=f"{100 * share['plain']:.1f} % covered", holds=share["plain"] < 0.92, planted=True,
+    ), share  # fmt: skip
 
 
 # -- relative effect -----------------------------------------------------------------------------------------------
@@ -373,6 +409,32 @@ def test_heavy_tails_of_true_effects_do_not_break_the_intervals(repeats, proof):
         "experiments/segments", "one segment in ten differs by a lot", method="robust empirical Bayes",
         target="average coverage at least 93.5 %", figure=f"{100 * hits / repeats:.1f} %",
         holds=hits / repeats >= 0.935,
+    )  # fmt: skip
+
+
+def worst_coverage(half, second_moment):
+    """Least coverage of ``±half`` standard errors over all distributions of a bias with this second moment."""
+    t = np.concatenate([np.linspace(0, 60, 3001), np.geomspace(60, 4000, 800)])
+    miss = norm.cdf(-half - np.sqrt(t)) + norm.cdf(-half + np.sqrt(t))
+    return 1 + linprog(-miss, A_eq=[np.ones_like(t), t], b_eq=[1, second_moment]).fun
+
+
+@pytest.mark.parametrize(("second_moment", "published"), [(1, 3.2592), (4, 7.2164)])
+def test_robust_critical_values_are_those_published_and_no_larger_than_needed(second_moment, published, proof):
+    found = robust_critical_value(second_moment)
+    quantity = f"critical value at bias² = {second_moment}, and its coverage under the worst distribution of biases"
+    target = f"{published}, 95 %"
+    covered = worst_coverage(found, second_moment)
+    assert proof(
+        "experiments/segments", quantity, method="robust empirical Bayes", target=target,
+        figure=f"{found:.4f}, {100 * covered:.2f} %",
+        holds=abs(found - published) < 5e-5 and abs(covered - 0.95) < 2e-4,
+    )  # fmt: skip
+    plugged = 1.959964 * math.sqrt(1 + second_moment)
+    assert proof(
+        "experiments/segments", quantity, method="biases taken as normal", target=target,
+        figure=f"{plugged:.4f}, {100 * worst_coverage(plugged, second_moment):.2f} %",
+        holds=worst_coverage(plugged, second_moment) < 0.945, planted=True,
     )  # fmt: skip
 
 

@@ -11,7 +11,14 @@ from scipy.special import chdtrc
 from scipy.stats import norm
 
 from uplift.config import LooksSpec
-from uplift.experiments import analyze, anytime_half_width, look, sample_ratio_evidence
+from uplift.experiments import (
+    analyze,
+    anytime_half_width,
+    crossing_probability,
+    look,
+    sample_ratio,
+    sample_ratio_evidence,
+)
 
 LONG = 2000
 DAYS, DAILY = 28, 100
@@ -23,15 +30,18 @@ def allowed(repeats):
     return 0.05 + (3 * math.sqrt(0.05 * 0.95 / repeats) if repeats < LONG else 0.0)
 
 
-def daily_reports(repeats, seed, **plan):
-    """The verdicts of the tool on 28 mornings, ``(repeats, 28)``, and whether one look's p-value was below 5 %."""
+def daily_reports(repeats, seed, days=range(DAYS), **plan):
+    """The verdicts of the tool on 28 mornings, ``(repeats, 28)``, and whether one look's p-value was below 5 %.
+
+    On mornings that are not among ``days`` nobody looks.
+    """
     rng = np.random.default_rng(seed)
-    verdicts = np.empty((repeats, DAYS), dtype=object)
+    verdicts = np.full((repeats, DAYS), "not looked", dtype=object)
     naive = np.zeros((repeats, DAYS), dtype=bool)
     for repeat in range(repeats):
         size = DAYS * DAILY
         table = pd.DataFrame({"arm": rng.choice(list(SHARES), size), "bought": (rng.random(size) < 0.3).astype(int)})
-        for day in range(DAYS):
+        for day in days:
             seen = analyze(
                 table.head((day + 1) * DAILY), arm="arm", control="control", metrics=["bought"], weights=SHARES, **plan
             )
@@ -62,18 +72,55 @@ def test_twenty_eight_reports_on_nothing_rarely_alarm(repeats, proof):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("repeats", [4, pytest.param(LONG, marks=pytest.mark.proof)])
 @pytest.mark.parametrize("spending", ["obrien-fleming", "pocock"])
-def test_four_fixed_looks_among_twenty_eight_reports_rarely_alarm(repeats, spending, proof):
+def test_nothing_is_concluded_between_the_looks_of_the_design(spending):
     looks = LooksSpec(at=(0.25, 0.5, 0.75, 1.0), spending=spending)
-    verdicts, _ = daily_reports(repeats, 2, planned_size=DAYS * DAILY, looks=looks)
+    verdicts, _ = daily_reports(8, 2, planned_size=DAYS * DAILY, looks=looks)
+    between = np.delete(verdicts, FIXED, axis=1)
+    assert (between == "too_early").all()
+
+
+FIXED = [6, 13, 20, 27]
+"""Mornings on which a quarter more of the planned size is there."""
+
+
+@pytest.mark.parametrize("repeats", [30, pytest.param(10_000, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("spending", ["obrien-fleming", "pocock"])
+def test_four_fixed_looks_spend_the_error_and_no_more(repeats, spending, proof):
+    """Between the looks nothing is concluded (above), so the reports of those mornings are left out."""
+    looks = LooksSpec(at=(0.25, 0.5, 0.75, 1.0), spending=spending)
+    verdicts, naive = daily_reports(repeats, 2, days=FIXED, planned_size=DAYS * DAILY, looks=looks)
     alarms = np.isin(verdicts, ALARMS).any(axis=1).mean()
-    noise = 0.005 if repeats == LONG else 0.0  # the Monte-Carlo error of 2,000: the whole 5 % are spent
+    noise = math.sqrt(0.05 * 0.95 / repeats)
+    setting = f"A/A reports, looks fixed at ¼, ½, ¾ and 1, {repeats:,} repeats"
+    target = f"alarms 5 %, which are spent in full (± {300 * noise:.1f}, three Monte-Carlo errors)"
     assert proof(
-        "experiments/peeking", f"28 daily reports, looks fixed at ¼, ½, ¾ and 1, {repeats:,} repeats",
-        method=f"verdicts: Lan–DeMets, {spending}", target="alarms 5 % (± 1 at 2,000)",
-        figure=f"{100 * alarms:.1f} %", holds=alarms <= allowed(repeats) + 2 * noise,
+        "experiments/peeking", setting, method=f"verdicts: Lan–DeMets, {spending}", target=target,
+        figure=f"{100 * alarms:.1f} %", holds=abs(alarms - 0.05) <= 3 * noise,
     )  # fmt: skip
+    assert proof(
+        "experiments/peeking", setting, method="the interval of one look at each", target=target,
+        figure=f"{100 * naive.any(axis=1).mean():.1f} %", holds=naive.any(axis=1).mean() > 0.05 + 3 * noise or
+        repeats < LONG, planted=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("spending", ["obrien-fleming", "pocock"])
+def test_p_values_at_fixed_looks_spend_the_error_exactly(spending, proof):
+    """Without any repeats: the probability that noise crosses where the reports' p-values fall below 5 %."""
+    at = (0.25, 0.5, 0.75, 1.0)
+    edge = edges([look(round(share * 2800), 2800, at=at, spending=spending) for share in at])
+    found = {f"Lan–DeMets, {spending}": crossing_probability(at, edge)}
+    found["the final boundary at each look"] = crossing_probability(at, np.full(4, edge[-1]))
+    for method, chance in found.items():
+        planted = method.startswith("the")
+        right = abs(chance - 0.05) < 5e-6
+        if planted and spending == "pocock":
+            continue  # its boundaries are nearly equal
+        assert proof(
+            "experiments/peeking", "probability that noise crosses at ¼, ½, ¾ or 1, by quadrature", method=method,
+            target="5.000 %", figure=f"{100 * chance:.3f} %", holds=right is not planted, planted=planted,
+        )  # fmt: skip
 
 
 def edges(looks):
@@ -140,7 +187,30 @@ def test_the_sample_ratio_may_be_read_every_day(shares, daily, proof):
     )  # fmt: skip
 
 
-def test_a_broken_split_is_found_while_it_runs():
+def test_a_broken_split_is_found_while_it_runs(proof):
+    """52 instead of 50 in a hundred, every day; the alarm is at E ≥ 1/α, and an arm of weight zero is no part of it."""
     rng = np.random.default_rng(6)
     counts = rng.multinomial(1000, (0.52, 0.48), size=(500, DAYS)).cumsum(axis=1)
-    assert ((sample_ratio_evidence(counts, (0.5, 0.5)) >= math.log(1000)).any(axis=1)).mean() > 0.85
+    evidence = sample_ratio_evidence(counts, (0.5, 0.5))
+    padded = sample_ratio_evidence(np.concatenate([counts, 0 * counts[..., :1]], axis=2), (0.5, 0.5, 0.0))
+    np.testing.assert_array_equal(padded, evidence)
+    checks = [
+        sample_ratio({"a": int(a), "b": int(b)}, {"a": 0.5, "b": 0.5, "paused": 0.0}, running=True)
+        for a, b in counts[:, 13]
+    ]
+    assert [check.passed for check in checks] == [check.e_value < 1000 for check in checks]
+    assert len({check.passed for check in checks}) == 2
+    found = (evidence >= math.log(1000)).any(axis=1).mean()
+    setting = "500 experiments split 52/48 instead of 50/50, 1,000 members a day, 28 days: alarms at α = .001"
+    assert proof(
+        "experiments/sample-ratio", setting, method="e-process at E ≥ 1/α, with or without an arm of weight zero",
+        target="above 85 %", figure=f"{100 * found:.1f} %", holds=found > 0.85,
+    )  # fmt: skip
+    sizes = counts.sum(axis=2, keepdims=True)
+    equal = sample_ratio_evidence(np.concatenate([counts, 0 * sizes], axis=2), (0.5, 0.5 - 1e-9, 1e-9))
+    assert np.abs(equal - evidence).max() < 1e-3  # a share of almost zero is almost none
+    blind = (sample_ratio_evidence(counts, counts[:, -1:].mean(axis=(0, 1)) / sizes[0, -1, 0]) >= math.log(1000)).any(1)
+    assert proof(
+        "experiments/sample-ratio", setting, method="held to the shares that were seen, not to the design",
+        target="above 85 %", figure=f"{100 * blind.mean():.1f} %", holds=blind.mean() < 0.05, planted=True,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
+from uplift.experiments._freedom import ClusterFreedom
 from uplift.results import Rendered
 
 Floats = NDArray[np.float64]
@@ -58,7 +59,7 @@ class ArmMeans(Rendered):
     covariance : ndarray of shape (n_arms, n_arms)
         HC2 (CR2 with clusters). Diagonal unless clusters span arms.
     df : ndarray of shape (n_arms,)
-        Degrees of freedom of each variance.
+        Degrees of freedom of each variance (Bell and McCaffrey's with clusters).
     contribution : ndarray of shape (n_rows,)
         What each row adds to its arm's estimation error: sums of squares of these (within clusters first) are the
         variances. Lets callers combine estimates of overlapping or clustered samples.
@@ -191,7 +192,7 @@ class ArmRegression:
     References
     ----------
     W. Lin (2013), *Annals of Applied Statistics* 7(1); R. M. Bell, D. F. McCaffrey (2002), *Survey Methodology* 28(2)
-    for CR2.
+    for CR2 and its degrees of freedom.
     """
 
     def __init__(self, covariates: Floats | None, arms: Ints, n_arms: int, clusters: Ints | None = None) -> None:
@@ -219,20 +220,24 @@ class ArmRegression:
             self._target.append(1 / len(rows) + basis @ shift)
             leverage[rows] = 1 / len(rows) + np.einsum("ij,ij->i", basis, basis)
         self._inflation = 1 / np.sqrt(np.clip(1 - leverage, 1e-10, None))
-        self._groups = _groups(arms, clusters)
+        target = np.zeros(n)
+        for rows, own_basis, own_target in zip(self._rows, self._basis, self._target, strict=True):
+            if own_basis is not None:
+                target[rows] = own_target
+        self._weight = self._adjust(target)  # of a row's residual in the error of its arm's mean
+        self._freedom = None if clusters is None else self._clusters_known(clusters)
 
     def estimate(self, outcome: Floats) -> ArmMeans:
         """Means of ``outcome`` (shape ``(n_rows,)``) by arm."""
         mean = np.full(self.n_arms, np.nan)
-        target = np.zeros(len(outcome))
         for arm, rows in enumerate(self._rows):
             if self._basis[arm] is None:
                 continue
             own_mean = outcome[rows].mean()
-            target[rows] = self._target[arm]
-            mean[arm] = own_mean + float(target[rows] @ (outcome[rows] - own_mean))
-        contribution = target * self._adjust(self.residuals(outcome))
-        return ArmMeans(mean, self._covariance(contribution), self._df(), contribution)
+            mean[arm] = own_mean + float(self._target[arm] @ (outcome[rows] - own_mean))
+        residual = self.residuals(outcome)
+        contribution = self._weight * residual
+        return ArmMeans(mean, self._covariance(contribution), self._df(residual), contribution)
 
     def residuals(self, outcome: Floats) -> Floats:
         """What the fit of each arm leaves of ``outcome``, ``(n_rows,)``; zero in an arm of one row."""
@@ -244,10 +249,10 @@ class ArmRegression:
             residual[rows] = centred - basis @ (basis.T @ centred)
         return residual
 
-    def _adjust(self, residual: Floats) -> Floats:
-        """Residuals multiplied by ``(I − H)^−½``, of rows (HC2) or of blocks of a cluster within an arm (CR2)."""
-        adjusted = residual * self._inflation
-        for block in self._groups:  # (n_groups, size) row numbers
+    def _adjust(self, target: Floats) -> Floats:
+        """Weights multiplied by ``(I − H)^−½``, of rows (HC2) or of blocks of a cluster within an arm (CR2)."""
+        adjusted = target * self._inflation
+        for block in _groups(self.arms, self.clusters):  # (n_groups, size) row numbers
             arm_of = self.arms[block[:, 0]]
             for arm in np.unique(arm_of):  # arms differ in their basis
                 basis = self._basis[arm]
@@ -259,7 +264,7 @@ class ArmRegression:
                 u, s, _ = np.linalg.svd(hat, full_matrices=False)
                 free = 1 - s**2
                 factor = np.where(free > 1e-10, 1 / np.sqrt(np.clip(free, 1e-10, None)), 0.0) - 1
-                own = residual[chosen]
+                own = target[chosen]
                 adjusted[chosen] = own + np.einsum("gik,gk,gjk,gj->gi", u, factor, u, own, optimize=True)
         return adjusted
 
@@ -279,10 +284,17 @@ class ArmRegression:
         covariance[:, ~present] = np.nan
         return covariance
 
-    def _df(self) -> Floats:
-        if self.clusters is None:
+    def _df(self, residual: Floats) -> Floats:
+        if self._freedom is None:
             return np.asarray(self.counts - 1 - len(self.kept), dtype=np.float64)
-        return cluster_counts(self.arms, self.clusters, self.n_arms) - 1.0
+        return self._freedom.df(residual)
+
+    def _clusters_known(self, clusters: Ints) -> ClusterFreedom:
+        arms = []
+        for rows, basis in zip(self._rows, self._basis, strict=True):
+            own = np.empty((len(rows), 0)) if basis is None else basis
+            arms.append((rows, np.column_stack([np.full(len(rows), max(len(rows), 1) ** -0.5), own])))
+        return ClusterFreedom(self._weight, clusters, arms)
 
 
 def cluster_counts(arms: Ints, clusters: Ints, n_arms: int) -> Floats:
