@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from every_kind import every_kind_result
+from site_facts import FACTS
 
 from uplift.data.simulator.worlds import make_world
 from uplift.experiments import analyze
-from uplift.reports import write_experiment_report
+from uplift.reports import write_experiment_report, write_site
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,14 @@ def test_every_kind_of_metric_fits_its_card(
     assert seen.spilled == (), "nothing may stand out of its card"
     for words in {"zh": ("可承受的损害", "触达与参与"), "en": ("harm that can be borne", "Who was reached")}[language]:
         assert words in seen.text
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_overview_fits_its_screen(
+    tmp_path: Path, look: Callable[[Path, int], Any], language: str, width: int
+) -> None:
+    write_site(FACTS, {"spring": every_kind_result()}, tmp_path)
+    seen = look(tmp_path / f"index.{language}.html", width)
+    assert seen.scroll_width <= seen.client_width
+    assert seen.spilled == ()

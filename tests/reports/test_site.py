@@ -7,55 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from site_facts import FACTS
 
 from uplift.reports import render_site, write_site
-
-FACTS: dict[str, Any] = {
-    "currency": "CNY",
-    "min_cell": 11,
-    "language": "zh",
-    "title": None,
-    "decisions": {
-        "run": "2026-07-01",
-        "as_of": "2026-07-01",
-        "by_source": {"policy": 900, "explore": 50, "holdout": 50, "none": 4},
-        "by_offer": [
-            {"offer_id": "coupon", "name_zh": "满减券", "name_en": "Coupon", "n": 800},
-            {"offer_id": "gift", "name_zh": "赠品", "name_en": "Gift", "n": 5},
-        ],
-        "value": 12345.6,
-        "cost": 3000.0,
-        "budget": 3000.0,
-        "gap": 0.0003,
-        "price": 1.25,
-    },
-    "segments": {
-        "as_of": "2026-07-01",
-        "counts": [
-            {"name_zh": "新客", "name_en": "New", "members": 100, "share": 0.1},
-            {"name_zh": "沉睡", "name_en": "Dormant", "members": None, "share": None},
-        ],
-        "rfm": [{"name_zh": "重要价值", "name_en": "Champions", "members": 60, "share": 0.06, "spend_share": 0.31}],
-        "moves": {
-            "rows": [{"name_zh": "新客", "name_en": "New"}, {"name_zh": "沉睡", "name_en": "Dormant"}],
-            "columns": [{"name_zh": "新客", "name_en": "New"}, {"name_zh": "沉睡", "name_en": "Dormant"}],
-            "matrix": [[80, None], [0, 20]],
-        },
-    },
-    "experiments": [
-        {"id": "spring", "name_zh": "春季", "name_en": "Spring", "status": "harmful", "zh": "有害。", "en": "Harmful."}
-    ],
-    "models": [
-        {
-            "name": "churn",
-            "version": 2,
-            "alias": "champion",
-            "passed": True,
-            "reasons_zh": ["AUC 高于规则"],
-            "reasons_en": ["AUC above the rule"],
-        }
-    ],
-}
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -86,3 +40,27 @@ def test_reports_link_back_to_the_overview(tmp_path: Path, result: dict[str, Any
     write_site(FACTS, {"spring": result}, tmp_path)
     page = (tmp_path / "experiments" / "spring" / "report.zh.html").read_text(encoding="utf-8")
     assert 'href="../../index.html"' in page
+
+
+@pytest.mark.parametrize(
+    ("language", "mark"), [("zh", "或会让人反推出这样的格子"), ("en", "would give such a cell back")]
+)
+def test_a_number_that_is_held_back_is_not_called_small(language: Any, mark: str) -> None:
+    """A cell hidden so that totals do not give a small one back may be large."""
+    page = render_site(FACTS, language)
+    moves = page[page.index('class="moves"') :]
+    assert "…" in moves
+    assert "&lt; 11" not in moves[: moves.index("</table>")]
+    assert mark in page
+    shown = {**FACTS, "segments": {**FACTS["segments"], "moves": None, "counts": FACTS["segments"]["counts"][:1]}}
+    assert mark not in render_site(shown, language)
+
+
+def test_the_overview_says_what_to_do_next(tmp_path: Path, result: dict[str, Any]) -> None:
+    action = {"zh": "建议推广 男装邮件。", "en": "Roll out the men's e-mail."}
+    write_site(FACTS, {"spring": {**result, "actions": [action]}}, tmp_path)
+    assert action["zh"] in (tmp_path / "index.zh.html").read_text(encoding="utf-8")
+    assert "Roll out the men&#39;s e-mail." in (tmp_path / "index.en.html").read_text(encoding="utf-8")
+    write_site(FACTS, {}, tmp_path)
+    assert "停止发放" in (tmp_path / "index.zh.html").read_text(encoding="utf-8"), "a harmful one without an action"
+    assert "decisions/run=2026-07-01" in (tmp_path / "index.zh.html").read_text(encoding="utf-8")

@@ -22,9 +22,11 @@ def summarize_site(facts: Mapping[str, Any], language: Language) -> dict[str, An
         ``currency``, ``min_cell`` and, each possibly None or empty, ``decisions``, ``segments``, ``experiments`` and
         ``models``; see :func:`uplift.reports.write_site`.
     """
+    segments = _segments(facts["segments"], facts["min_cell"], language) if facts["segments"] else None
     return {
         "decisions": _decisions(facts["decisions"], facts, language) if facts["decisions"] else None,
-        "segments": _segments(facts["segments"], facts["min_cell"], language) if facts["segments"] else None,
+        "segments": segments,
+        "hides": HIDDEN in str(segments),
         "experiments": [_experiment(e, language) for e in facts["experiments"]],
         "models": [_model(m, language) for m in facts["models"]],
         "min_cell": facts["min_cell"],
@@ -45,7 +47,7 @@ def _decisions(decisions: Mapping[str, Any], facts: Mapping[str, Any], language:
     ]
     if decisions.get("budget") is not None:
         tiles.append((money(decisions["budget"], currency), word("budget", language)))
-    notes = [word("promised_note", language)]
+    notes = [word("decisions_where", language, run=decisions["run"]), word("promised_note", language)]
     if decisions.get("gap") is not None:
         notes.append(word("certificate", language, gap=percent(decisions["gap"], 2)))
     if decisions.get("price"):
@@ -95,6 +97,7 @@ def _experiment(experiment: Mapping[str, Any], language: Language) -> dict[str, 
         "status": word(experiment["status"], language),
         "class": _VERDICT_CLASS.get(experiment["status"], "flat"),
         "text": experiment[language],
+        "next": experiment.get(f"next_{language}") or word(f"next_{experiment['status']}", language),
         "href": f"experiments/{experiment['id']}/report.{language}.html",
     }
 
@@ -111,9 +114,13 @@ def _model(model: Mapping[str, Any], language: Language) -> dict[str, Any]:
     }
 
 
+HIDDEN = "…"
+"""A count that is too small, or that would give a small one back by subtraction; the page says so."""
+
+
 def _count(n: int | None, least: int) -> str:
     if n is None:
-        return f"< {least}"
+        return HIDDEN
     return f"< {least}" if 0 < n < least else integer(n)
 
 

@@ -41,6 +41,7 @@ def write_site(facts: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]
     pathlib.Path
         ``index.html``, which is the page in the workspace's language.
     """
+    facts = {**facts, "experiments": [_with_next(e, results.get(e["id"], {})) for e in facts["experiments"]]}
     for name, result in results.items():
         out = folder / "experiments" / name
         write_experiment_report(result, out, home=f"../../{INDEX}")
@@ -50,3 +51,9 @@ def write_site(facts: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]
         if language == facts["language"]:
             write_text_atomic(folder / INDEX, page)
     return folder / INDEX
+
+
+def _with_next(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """With the first recommended action of its result."""
+    first = next(iter(result.get("actions", ())), None)
+    return {**experiment, **({f"next_{language}": first[language] for language in LANGUAGES} if first else {})}
