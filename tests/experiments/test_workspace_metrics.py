@@ -4,6 +4,8 @@ import shutil
 from datetime import timedelta
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -90,6 +92,48 @@ def test_guardrail_and_exposure(measured):
     assert {m["winsorize"] for m in measured["metrics"]} == {None, 0.95}
     assert all({"sent", "not_sent"} <= row.keys() for row in measured["checks"]["exposure"].values())
     assert {row["metric"] for row in measured["exposed"]} >= {"conversion", "capped"}
+
+
+BROUGHT = [
+    {"name": "brought", "outcome": "referrals", "kind": "mean", "unit": "count"},
+    {"name": "brought anybody", "outcome": "referred"},
+]
+
+
+def test_new_members_brought_per_treated_member(chain, tmp_path):
+    """Members of one arm bring a friend in two of three cases, those of the others in one of six; some too late."""
+    shop, experiment = declare(chain, tmp_path, metrics=BROUGHT, covariates=[], segments=[])
+    assigned = pq.read_table(shop.data / "assignments.parquet").to_pandas()
+    assigned = assigned[assigned["experiment_id"] == experiment].reset_index(drop=True)
+    lucky = sorted(set(assigned["arm"]))[0]
+    place = np.arange(len(assigned))
+    brings = np.where(assigned["arm"] == lucky, place % 3 > 0, place % 6 == 0)
+    own, late = assigned[brings], place[brings] % 5 == 4
+    joined = own["assigned_at"] + pd.to_timedelta(np.where(late, 15, 3), unit="D")
+    members = pq.read_table(shop.data / "members.parquet")
+    given = {
+        "member_id": [f"friend {i}" for i in range(len(own))], "referrer_id": list(own["member_id"]),
+        "registered_at": list(joined), "known_at": list(joined),
+    }  # fmt: skip
+    friends = members.slice(0, len(own))
+    for name, values in given.items():
+        if name in members.column_names:
+            at = members.column_names.index(name)
+            friends = friends.set_column(at, members.field(name), pa.array(values, members.field(name).type))
+    members = pa.concat_tables([members, friends])
+    pq.write_table(members, shop.data / "members.parquet")
+    result = analyze_workspace(Workspace.open(shop.root), experiment).result
+    new = members.to_pandas().merge(assigned, left_on="referrer_id", right_on="member_id", suffixes=("_new", ""))
+    days = (new["registered_at"] - new["assigned_at"]) / timedelta(days=1)
+    brought = new[(days > 0) & (days <= 14)].groupby("referrer_id").size().reindex(assigned["member_id"]).fillna(0)
+    for metric, values in (("brought", brought), ("brought anybody", brought > 0)):
+        expected = values.groupby(assigned["arm"].to_numpy()).mean()
+        for effect in (e for e in result["effects"] if e["metric"] == metric):
+            assert effect["control_mean"] == pytest.approx(expected[result["design"]["control"]])
+            assert effect["arm_mean"] == pytest.approx(expected[effect["arm"]])
+    assert expected[lucky] > 0.5
+    assert result["metrics"][0]["unit"] == "count"
+    assert result["verdict"]["status"] == ("harmful" if lucky == result["design"]["control"] else "effective")
 
 
 @pytest.mark.parametrize(
