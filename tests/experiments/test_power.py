@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtri, stdtrit
 from scipy.stats import norm
 
 from uplift.errors import DesignError
@@ -136,3 +137,16 @@ def test_a_ratio_is_the_mean_of_its_linearised_values():
     assert values.mean() == pytest.approx(ratio) == spend.sum() / orders.sum()
     with pytest.raises(DesignError, match="zero for everybody"):
         linearised_ratio(spend, np.zeros(1000))
+
+
+def test_few_clusters_see_less_than_the_normal_quantile_says():
+    given = {"control": "control", "kind": "mean", "sd": 10.0, "deff": 2.0}
+    few, many, none = (
+        power(HALVES, size=2400, cluster_size=members, **given).arms[0].smallest_effect for members in (100, 1, None)
+    )
+    assert few == pytest.approx(none * (stdtrit(22, 0.975) + stdtrit(22, 0.8)) / (ndtri(0.975) + ndtri(0.8)))
+    assert many == pytest.approx(none, rel=1e-3)
+    needed = power(HALVES, effect=few, cluster_size=100, **given).needed_total
+    assert needed == pytest.approx(2400, abs=2)
+    with pytest.raises(DesignError, match="cluster_size=0"):
+        power(HALVES, size=100, cluster_size=0, **given)

@@ -37,7 +37,7 @@ def test_a_design_by_stores_has_the_power_it_promises(repeats, proof):
     store, x, spend = stores()
     cost = design_effect(spend, store, x)
     given = {"control": "control", "kind": "mean", "baseline": spend.mean(), "sd": spend.std(), "rho2": 0.36}
-    plan = power(SHARES, effect=0.6, deff=cost.deff, **given)
+    plan = power(SHARES, effect=0.6, deff=cost.deff, cluster_size=len(store) / 4000, **given)
     blind = power(SHARES, effect=0.6, **given)
     kept = {"outcome": spend, "covariates": x, "clusters": store, "repeats": repeats, "seed": 1}
     seen = simulate_power(plan, **kept).power["gift"]

@@ -27,19 +27,11 @@ from uplift.experiments.layers import in_slice, layer_conflicts
 from uplift.experiments.longterm import Horizon, Projection, horizon, project
 from uplift.experiments.moments import Moments
 from uplift.experiments.multiplicity import benjamini_hochberg, dunnett, holm
-from uplift.experiments.power import (
-    ArmPower,
-    DesignEffect,
-    Power,
-    SimulatedPower,
-    design_effect,
-    explained_variance,
-    linearised_ratio,
-    power,
-    simulate_power,
-)
+from uplift.experiments.planning import DesignEffect, design_effect, explained_variance, linearised_ratio
+from uplift.experiments.power import ArmPower, Power, power
 from uplift.experiments.sequential import Look, anytime_half_width, anytime_p_value, look
 from uplift.experiments.shrinkage import Shrunk, robust_critical_value, shrink
+from uplift.experiments.simulated_power import SimulatedPower, simulate_power
 from uplift.experiments.spending import boundary, crossing_probability, spent
 from uplift.experiments.survival import Survival, survival
 from uplift.experiments.verdict import Verdict

@@ -38,6 +38,9 @@ from uplift.policy import holdout
 from uplift.results import Rendered
 from uplift.segments import build_columns
 
+FEW_CLUSTERS = 40
+"""Below it a formula for clusters is only a first guess."""
+
 
 @dataclass(frozen=True)
 class Powered(Rendered):
@@ -114,6 +117,8 @@ class Powered(Rendered):
                 f"{name}: {level}standard deviation {size(chosen.sd)}{explained}",
                 f"  learnt from {basis['text']}{many}",
             ]
+            if basis.get("few_clusters"):
+                lines.append(f"  fewer than {FEW_CLUSTERS} clusters: trust --simulate more than the formula")
             lines += ["  " + _arm_line(row, size, self._simulated(name, row.arm)) for row in chosen.arms]
             parts = [part for part in self.segments.get(name, ()) if part["smallest_effect"] is not None]
             for part in parts:
@@ -146,7 +151,8 @@ def power_curve(plan: Power, points: int = 25) -> list[dict[str, Any]]:
     for size in np.unique(np.geomspace(max(centre / 10, 20), centre * 10, points).round().astype(int)).tolist():
         at = power(
             plan.shares, control=plan.control, kind=plan.kind, baseline=plan.baseline, sd=plan.sd, size=size,
-            alpha=plan.alpha, power=plan.power, rho2=plan.rho2, deff=plan.deff, comparisons=plan.comparisons,
+            alpha=plan.alpha, power=plan.power, rho2=plan.rho2, deff=plan.deff,
+            cluster_size=plan.cluster_size, comparisons=plan.comparisons,
         )  # fmt: skip
         rows += [{"size": size, "arm": arm.arm, "smallest_effect": arm.smallest_effect} for arm in at.arms]
     return rows
@@ -276,7 +282,8 @@ def power_from_workspace(
         }  # fmt: skip
         plans[metric.name] = power(
             spec.shares, baseline=float(values.mean()), sd=float(values.std(ddof=1)), size=asked, rho2=rho2,
-            deff=1.0 if cost is None else cost.deff, comparisons=family, **given,
+            deff=1.0 if cost is None else cost.deff,
+            cluster_size=None if cost is None else len(values) / cost.clusters, comparisons=family, **given,
         )  # fmt: skip
         level = None if metric.kind in ("ratio", "time") else float(values.mean())
         basis[metric.name] = {
@@ -286,6 +293,7 @@ def power_from_workspace(
             "deff": None if cost is None else cost.deff,
             "text": f"{len(values):,} members in the {metric.window_days} days after {past_day:%Y-%m-%d}"
             + ("" if cost is None else f", {cost.clusters:,} clusters with ICC {cost.icc:.4f}, deff {cost.deff:.2f}"),
+            "few_clusters": cost is not None and cost.clusters < FEW_CLUSTERS,
         }  # fmt: skip
         unit[metric.name] = _unit(metric, workspace.config.currency)
         segments[metric.name] = _by_segment(spec, frame, values, asked, given, workspace.config.min_cell)

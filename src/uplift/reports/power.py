@@ -91,6 +91,8 @@ def _basis(basis: Mapping[str, Any], scale: Scale) -> str:
     if basis.get("clusters") is not None:
         counted = {"n": integer(basis["clusters"]), "icc": f"{basis['icc']:.3f}", "deff": f"{basis['deff']:.2f}"}
         said.append(word("power_clusters", language, **counted))
+    if basis.get("few_clusters"):
+        said.append(word("power_few_clusters", language))
     return "".join(said) if language == "zh" else " ".join(said)
 
 
