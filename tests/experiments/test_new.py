@@ -142,3 +142,15 @@ def test_mistakes_get_short_messages(chain, arguments, messages):
     assert "Value error" not in done.output
     assert len(done.output) < 600
     assert not (chain / "experiments" / "wrong.yaml").exists()
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_others(chain):
+    assert run("experiment", "new", "kept", "-C", chain, *HALVES).exit_code == 0
+    path = chain / "experiments" / "torn.yaml"
+    path.write_text("id: torn\ncontrol: none\n", encoding="utf-8")
+    done = run("experiment", "list", "-C", chain)
+    path.unlink()
+    assert done.exit_code == 0, done.output
+    assert "kept" in done.output
+    assert "cannot be read" in done.output
+    assert "arms: is required" in done.output

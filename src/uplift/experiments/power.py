@@ -111,8 +111,8 @@ def power(
 
     ``effect = (z₁₋α/₂ + z_power) · σ · √((1 − ρ²)(1/n₁ + 1/n₀)) · √deff``
 
-    With clusters the quantiles are those of t with two degrees of freedom less than both arms have clusters: few clusters
-    are few observations, however many members they have.
+    With clusters the quantiles are those of t, with two degrees of freedom less than both arms have clusters: few
+    clusters are few observations, however many members they have.
 
     A rate has another spread once it has moved, so for rates each arm enters with its own σ: that of the baseline for
     the control, that of baseline plus effect for the arm.

@@ -199,9 +199,10 @@ def _check_columns(engine: Engine, spec: ExperimentSpec) -> None:
 
 @dataclass(frozen=True)
 class Listed(Rendered):
-    """The experiments of a workspace; ``rows`` holds one mapping an experiment."""
+    """The experiments of a workspace: one mapping an experiment, and what is wrong with files that cannot be read."""
 
     rows: tuple[Mapping[str, Any], ...]
+    broken: tuple[str, ...] = ()
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One row an experiment."""
@@ -209,27 +210,32 @@ class Listed(Rendered):
 
     def to_dict(self) -> dict[str, Any]:
         """For machines."""
-        return {"experiments": self.to_dicts()}
+        return {"experiments": self.to_dicts(), "broken": list(self.broken)}
 
     def to_text(self) -> str:
         """For a person at the prompt."""
+        wrong = ["", *(f"cannot be read: {problem}" for problem in self.broken)] if self.broken else []
         if not self.rows:
-            return "no experiment is defined here; `uplift experiment new` writes a definition"
+            return "\n".join(["no experiment is defined here; `uplift experiment new` writes a definition", *wrong])
         width = max(len(row["id"]) for row in self.rows) + 2
         lines = [f"{'id':<{width}}{'arms':>5}{'assigned':>11}  {'starts':<12}{'verdict':<14}name"]
         for row in self.rows:
             assigned = "–" if row["assigned"] is None else f"{row['assigned']:,}"
             lines.append(
                 f"{row['id']:<{width}}{row['arms']:>5}{assigned:>11}  {(row['starts_at'] or '–')[:10]:<12}"
-                f"{row['verdict'] or '–':<14}{row['name_zh'] or row['name_en']}"
+                f"{row['verdict'] or '–':<14}{row['name_zh'] or row['name_en'] or '–'}"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *wrong])
 
 
 def list_experiments(workspace: Workspace) -> Listed:
     """Every definition in ``experiments/``, with members assigned and the last verdict."""
-    paths = sorted(workspace.experiments.glob("*.yaml"))
-    specs = [experiment_spec(workspace, path.stem) for path in paths]
+    specs, broken = [], []
+    for path in sorted(workspace.experiments.glob("*.yaml")):
+        try:
+            specs.append(experiment_spec(workspace, path.stem))
+        except ConfigError as error:
+            broken.append(str(error))
     counts: dict[str, int] = {}
     if specs:
         with Engine.open(workspace) as engine:
@@ -256,7 +262,7 @@ def list_experiments(workspace: Workspace) -> Listed:
                 "verdict": _last_verdict(workspace.reports / "experiments" / spec.id / RESULT),
             }
         )
-    return Listed(tuple(rows))
+    return Listed(tuple(rows), tuple(broken))
 
 
 def _last_verdict(path: Path) -> str | None:
