@@ -13,7 +13,7 @@ from uplift.data.simulator.worlds import make_world
 from uplift.errors import InputError
 from uplift.evaluation import SIMPLICITY, UpliftSearchCV, aipw_scores, best_arm
 from uplift.evaluation._selection import choose, one_standard_error, ranks_within
-from uplift.learners import LEARNERS, load, save
+from uplift.learners import LEARNERS, EnsembleLearner, load, make_learner, save
 
 
 def search(quick, world, **options):
@@ -204,6 +204,31 @@ def test_a_candidate_that_fails_is_named(quick):
         UpliftSearchCV({"bad": Broken()}, outcome_model=quick.LeastSquares()).fit(
             world.X, world.y, world.treatment, propensity=world.propensity
         )
+
+
+def test_what_candidates_share_is_fitted_once_and_named(monkeypatch):
+    """The ensemble's members are the candidates themselves where their settings are the same."""
+    from uplift.learners import LogisticTLearner, SLearner
+
+    fitted = {"S": 0, "logistic_T": 0}
+    for name, cls in (("S", SLearner), ("logistic_T", LogisticTLearner)):
+        original = cls.fit_prepared
+
+        def counted(self, *given, name=name, original=original):
+            fitted[name] += 1
+            return original(self, *given)
+
+        monkeypatch.setattr(cls, "fit_prepared", counted)
+    world = make_world(1500, outcome="continuous", random_state=5)
+    ensemble = EnsembleLearner(members=("logistic_T", "S"), n_estimators=5, random_state=0)
+    alone = make_learner("S", n_estimators=5, random_state=0)
+    model = UpliftSearchCV({"ensemble": ensemble, "S": alone}, folds=3, nested=False, n_bootstrap=0)
+    model.fit(world.X, world.y, world.treatment, propensity=world.propensity)
+    assert model.best_name_ == "ensemble"
+    used = {name: any(kept.values()) for name, kept in model.best_estimator_.weights_.items()}
+    assert fitted == {name: 3 + used[name] for name in used}
+    assert model.shrinkage_["level"] == pytest.approx(sum(w["level"] for w in model.best_estimator_.weights_.values()))
+    np.testing.assert_array_equal(model.predict(world.X), model.best_estimator_.predict(world.X))
 
 
 def test_get_params_and_clone(quick):

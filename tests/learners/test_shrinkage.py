@@ -136,3 +136,16 @@ def test_the_same_by_matrices():
     level = centred.mean(axis=2, keepdims=True)
     expected = shrinkage.constant + 0.5 * level[0] + 0.2 * level[1] + 0.1 * (centred - level)[0]
     np.testing.assert_allclose(shrinkage.apply(predicted, weight), expected)
+
+
+def test_rows_of_one_group_count_once():
+    """Nine copies of every row tell no more than the rows themselves."""
+    rng = np.random.default_rng(10)
+    predicted, noise = rng.normal(size=(1, 400, 2)), rng.normal(size=(400, 2))
+    gamma = 0.05 * predicted[0] + noise
+    once = shrunk(predicted, gamma).shrinkage
+    many = np.repeat(predicted, 9, axis=1), np.repeat(gamma, 9, axis=0), np.ones(3600), np.repeat(np.arange(400) % 4, 9)
+    grouped = shrink(*many, FOLDS, np.repeat(np.arange(400), 9)).shrinkage
+    np.testing.assert_allclose(grouped.weights, once.weights, atol=1e-9)
+    np.testing.assert_allclose(grouped.constant, once.constant)
+    assert np.ptp(shrink(*many, FOLDS).shrinkage.constant) > 2 * np.ptp(once.constant)  # taken for nine members each

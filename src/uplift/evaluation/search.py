@@ -200,10 +200,9 @@ class UpliftSearchCV(BaseEstimator):
                      encoder, training)  # fmt: skip
 
         scores, gamma = self._score(data, self._outcome_fitter(learners, training))
-        parts = {name: _parts(name, learner) for name, learner in learners.items()}
-        single = {key: one for own in parts.values() for key, one in own.items()}
+        single, needed = _parts(learners)
         fits = cross_fitted(data, single, self.folds, nested=self.nested, n_jobs=self.n_jobs)
-        views = {name: stacked([fits[key] for key in own]) for name, own in parts.items()}
+        views = {name: stacked([fits[part] for part in own]) for name, own in needed.items()}
         judged = [self._judge(name, learner, views[name], data, gamma) for name, learner in learners.items()]
         self._choose(judged, scores, gamma, data)
         self._refit(learners[self.best_name_], data)
@@ -365,20 +364,29 @@ class UpliftSearchCV(BaseEstimator):
             self.best_estimator_.program_ = combined_program([fitted.program_], self._shrinkage, self._centre[None, :])
 
 
-def _parts(name: str, learner: Any) -> dict[str, Any]:
-    """What is fitted for a candidate; the same learner of ours has the same key wherever it is needed."""
-    own = learner.make_members() if isinstance(learner, EnsembleLearner) else {name: learner}
-    return {
-        f"{type(one).__name__} {sorted(one.get_params().items())!r}" if isinstance(one, BaseUpliftLearner) else key: one
-        for key, one in own.items()
-    }
+def _parts(learners: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """What is to be fitted by name, and the names that each candidate needs: what several need is there once."""
+    fitted: dict[str, Any] = {}
+    needed: dict[str, list[str]] = {}
+    known: dict[str, str] = {}
+    for name, learner in learners.items():
+        own = {name: learner}
+        if isinstance(learner, EnsembleLearner):
+            own = {f"{member} of {name}": one for member, one in learner.make_members().items()}
+        needed[name] = []
+        for label, one in own.items():
+            ours = isinstance(one, BaseUpliftLearner)
+            same = f"{type(one).__name__} {sorted(one.get_params().items())!r}" if ours else label
+            needed[name].append(known.setdefault(same, label))
+            fitted.setdefault(known[same], one)
+    return fitted, needed
 
 
 def _shrunk(predicted: Floats, gamma: Floats, data: Data, among: list[int], exempt: bool) -> Shrunk:
     if exempt:
         arms = predicted.shape[2]
         return Shrunk(predicted[0], Shrinkage(np.zeros(arms), np.ones((2, 1))))
-    return shrink(predicted, gamma, data.trial.weight, data.fold, among)
+    return shrink(predicted, gamma, data.trial.weight, data.fold, among, data.training.groups)
 
 
 def _best_single(scores: Scores, alpha: float) -> tuple[Hashable, Metric]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +86,14 @@ class Shrunk:
     shrinkage: Shrinkage
 
 
-def shrink(predicted: Floats, gamma: Floats, weight: Floats, fold: Ints, among: Sequence[int]) -> Shrunk:
+def shrink(
+    predicted: Floats,
+    gamma: Floats,
+    weight: Floats,
+    fold: npt.NDArray[np.integer[Any]],
+    among: Sequence[int],
+    groups: Ints | None = None,
+) -> Shrunk:
     """Shrink predictions towards one effect for all by as much as held-out scores say.
 
     A prediction is multiplied by what is to be expected of the slope of the scores on it within folds (the best linear
@@ -109,10 +116,15 @@ def shrink(predicted: Floats, gamma: Floats, weight: Floats, fold: Ints, among: 
         ``(n,)``.
     among
         The folds in question.
+    groups
+        Number of each row's group, ``(n,)``: rows of one group are not independent; None: every row is its own.
     """
     effects = np.full(gamma.shape, np.nan)
     rows_of = [np.flatnonzero(fold == number) for number in among]
-    parts = [_Moments.of(predicted[:, rows], gamma[rows], weight[rows]) for rows in rows_of]
+    parts = [
+        _Moments.of(predicted[:, rows], gamma[rows], weight[rows], None if groups is None else groups[rows])
+        for rows in rows_of
+    ]
     for i, rows in enumerate(rows_of):
         others = [part for j, part in enumerate(parts) if j != i]
         effects[rows] = _shrinkage(others).apply(predicted[:, rows], weight[rows])
@@ -123,9 +135,9 @@ def shrink(predicted: Floats, gamma: Floats, weight: Floats, fold: Ints, among: 
 class _Moments:
     """Sums over rows, which add up over folds.
 
-    ``total`` and ``mass`` are Σwγ and Σw per arm; ``squares``, ``firsts`` and ``counts`` are Σw²γγ', Σw²γ and Σw² over
-    the rows that know both arms. Of the two kinds (level, between): ``xx`` and ``xy`` are the predictions' cross
-    products with each other and with the scores, ``noise`` the variance of ``xy``.
+    ``total`` and ``mass`` are Σwγ and Σw per arm; ``squares``, ``firsts`` and ``counts`` are the sums over groups of the
+    cross products of their Σwγ and Σw between arms. Of the two kinds (level, between): ``xx`` and ``xy`` are the
+    predictions' cross products with each other and with the scores, ``noise`` the variance of ``xy``.
     """
 
     total: Floats
@@ -141,25 +153,35 @@ class _Moments:
         return _Moments(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     @classmethod
-    def of(cls, predicted: Floats, gamma: Floats, weight: Floats) -> Self:
+    def of(cls, predicted: Floats, gamma: Floats, weight: Floats, groups: Ints | None) -> Self:
         """Of one fold, within which predictions and scores are taken from their means."""
         known = np.isfinite(gamma) & (weight > 0)[:, None]
         mass = np.where(known, weight[:, None], 0.0)
         per_arm = np.maximum(mass.sum(axis=0), np.finfo(float).tiny)
         y = np.where(known, gamma, 0.0)
         total = (mass * y).sum(axis=0)
-        arms = total, mass.sum(axis=0), (mass * y).T @ (mass * y), (mass * y).T @ mass, mass.T @ mass
+        values, masses = (_by_group(each.T, groups) for each in (mass * y, mass))
+        arms = total, mass.sum(axis=0), values @ values.T, values @ masses.T, masses @ masses.T
         y = np.where(known, y - total / per_arm, 0.0)
         x = np.where(known, predicted - (mass * predicted).sum(axis=1, keepdims=True) / per_arm, 0.0)
         count = np.maximum(known.sum(axis=1), 1)
         x_mean, y_mean = x.sum(axis=2) / count, y.sum(axis=1) / count
         x_rest = np.where(known, x - x_mean[:, :, None], 0.0)
         y_rest = np.where(known, y - y_mean[:, None], 0.0)
-        level, between = weight * x_mean * y_mean, weight * (x_rest * y_rest).sum(axis=2)
+        level = _by_group(weight * x_mean * y_mean, groups)
+        between = _by_group(weight * (x_rest * y_rest).sum(axis=2), groups)
         flat = (np.sqrt(weight)[:, None] * x_rest).reshape(len(predicted), -1)
         xx = np.stack([(weight * x_mean) @ x_mean.T, flat @ flat.T])
         xy = np.stack([level.sum(axis=1), between.sum(axis=1)])
         return cls(*arms, xx, xy, np.stack([level @ level.T, between @ between.T]))
+
+
+def _by_group(values: Floats, groups: Ints | None) -> Floats:
+    """Sums over groups, ``(k, n_groups)`` of ``(k, n)``."""
+    if groups is None:
+        return values
+    numbers = np.unique(groups, return_inverse=True)[1]
+    return np.stack([np.bincount(numbers, weights=one) for one in values])
 
 
 def _shrinkage(parts: Sequence[_Moments]) -> Shrinkage:

@@ -151,7 +151,8 @@ class EnsembleLearner(BoostedLearner):
                 fitted = member.fit_prepared(encoder, rest)
                 predicted[position, held] = fitted.predict_encoded(training.matrix[held], training.threads)
         gamma = effect_scores(training, expectations(training, self.outcome_fitter(training)))
-        return self._weighted(encoder, training, shrink(predicted, gamma, training.weight, ids, folds).shrinkage)
+        shrunk = shrink(predicted, gamma, training.weight, ids, folds, training.groups)
+        return self._weighted(encoder, training, shrunk.shrinkage)
 
     def fit_weighted(self, encoder: FrameEncoder, training: Training, shrinkage: Shrinkage) -> Self:
         """Fit the members on all rows and combine them by weights that are known already."""
