@@ -135,7 +135,7 @@ def shrink(
 class _Moments:
     """Sums over rows, which add up over folds.
 
-    ``total`` and ``mass`` are Σwγ and Σw per arm; ``squares``, ``firsts`` and ``counts`` are the sums over groups of the
+    ``total`` and ``mass`` are Σwγ and Σw per arm; ``squares``, ``firsts`` and ``counts`` are sums over groups of the
     cross products of their Σwγ and Σw between arms. Of the two kinds (level, between): ``xx`` and ``xy`` are the
     predictions' cross products with each other and with the scores, ``noise`` the variance of ``xy``.
     """
