@@ -107,6 +107,27 @@ def test_the_funnel_counts_members_and_hides_small_cells(told, chain):
                 assert stage["low"] <= n / len(counts) <= stage["high"]
 
 
+def test_who_took_part_adds_up_to_those_who_did(told, chain):
+    """Every segment column shares out the same members: those sent to, and those of them who redeemed."""
+    key, result = told
+    touches = table(chain, "touches")
+    touches = touches[touches["experiment_id"] == key]
+    assigned = table(chain, "assignments")
+    ids = set(assigned.loc[assigned["experiment_id"] == key, "member_id"])
+    touches = touches[touches["member_id"].isin(ids)]
+    sent = touches["member_id"].nunique()
+    took = touches.loc[touches["redeemed_at"].notna(), "member_id"].nunique()
+    rows = pd.DataFrame(result["participation"])
+    assert len(rows)
+    for _, own in rows.groupby("segment_column"):
+        assert (own["sent"].sum(), own["participants"].sum()) == (sent, took)
+        assert own["share_of_participants"].sum() == pytest.approx(1)
+        assert own["share_of_sent"].sum() == pytest.approx(1)
+        assert (own["low"] <= own["rate"]).all()
+        assert (own["rate"] <= own["high"]).all()
+        assert ((own["participants"] >= 11) | (own["participants"] == 0)).all()
+
+
 def test_experiments_that_share_members_are_named(chain, tmp_path):
     shop = Workspace.open(shutil.copytree(chain, tmp_path / "shop"))
     spec = sorted(shop.experiments.glob("*.yaml"))[1]
