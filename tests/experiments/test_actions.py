@@ -91,7 +91,7 @@ def test_a_segment_may_be_better_without_any_offer():
     assert [(a.kind, a.arm) for a in found] == [("roll_out", "voucher"), ("switch", "control")]
     assert found[1].cost == -0.5
     assert "drop voucher, as for control" in found[1].en
-    assert "with 0.50 CNY of cost a member saved" in found[1].en
+    assert "with ¥0.50 of cost a member saved" in found[1].en
 
 
 def test_suppressed_cells_are_not_used():
@@ -129,7 +129,7 @@ def test_the_metric_decides_what_a_gain_is_counted_in(column, rates, metric, uni
     assert action.total == pytest.approx(action.gain * 8000)
     assert zh in action.zh
     assert en in action.en
-    for word in ("CNY", "cost", "成本"):
+    for word in ("CNY", "¥", "cost", "成本"):
         assert word not in action.zh + action.en
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from uplift.config import with_currency
 from uplift.experiments._metric import Metric
 from uplift.experiments._situation import Situation
 from uplift.experiments.verdict import Speaker, amount, percent_text
@@ -172,7 +173,7 @@ def _net(situation: Situation, cost: float | None, *, saving: bool) -> tuple[str
         return "", ""
     size = abs(cost)
     money = f"{size:,.2f}" if size >= 0.01 else f"{size:.4f}"
-    money = f"{money} {situation.metric.currency or ''}".rstrip()
+    money = with_currency(money, situation.metric.currency)
     if (cost > 0) == saving:
         return f"，含每人省下的成本 {money}", f", with {money} of cost a member saved"
     return f"，已扣除每人成本 {money}", f", net of {money} of cost a member"
@@ -193,4 +194,6 @@ def _total(situation: Situation, action: Action) -> tuple[str, str]:
         number = number.removeprefix("+")
     zh_by, en_by = ("", "") if metric.increase else ("下降", "a fall of ")
     zh, en = f"{number} {unit.zh}".rstrip(), f"{number} {unit.en}".rstrip()
+    if unit.code == "money":
+        zh = en = with_currency(number, metric.currency)
     return f"；{members} 人合计约{zh_by} {zh}", f"; about {en_by}{en} for {members} members"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from uplift.config import with_currency
 from uplift.experiments._metric import SHARES, Metric
 from uplift.experiments._text import Text
 from uplift.results import Rendered
@@ -253,15 +254,17 @@ def amount(value: float, metric: Metric, *, total: bool = False) -> Amount:
     """
     if total:
         number = f"{value:+,.0f}"
-        zh, en = (metric.currency or "",) * 2 if metric.unit == "money" else ("", "")
-        zh, en = ("人", "members") if metric.kind in SHARES else (zh, en)
+        if metric.unit == "money":
+            return Amount(number, *(with_currency(number, metric.currency),) * 2)
+        zh, en = ("人", "members") if metric.kind in SHARES else ("", "")
         return Amount(number, f"{number} {zh}".strip(), f"{number} {en}".strip())
     if metric.kind in SHARES:
         number = _signed(100 * value)
         return Amount(number, f"{number} 个百分点", f"{number} points")
     number = _signed(value)
-    money = metric.currency or ""
-    names = {"count": ("次", "per member"), "days": ("天", "days"), "money": (money, money)}
+    if metric.unit == "money":
+        return Amount(number, *(with_currency(number, metric.currency),) * 2)
+    names = {"count": ("次", "per member"), "days": ("天", "days")}
     zh, en = names.get(metric.unit or "", ("", ""))
     return Amount(number, f"{number} {zh}".strip(), f"{number} {en}".strip())
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from uplift.config import SYMBOLS, with_currency
 from uplift.reports._words import Language, word
 
-_SYMBOLS = {"CNY": "¥", "USD": "$", "GBP": "£", "EUR": "€", "JPY": "¥"}
 _MINUS = "−"
 NOTHING = "—"
 
@@ -39,8 +39,7 @@ def money(value: float | None, currency: str, *, signed: bool = False) -> str:
         return NOTHING
     digits = 2 if abs(value) < 1000 else 0
     sign = _MINUS if value < 0 else "+" if signed else ""
-    symbol = _SYMBOLS.get(currency, f"{currency} " if currency else "")
-    return f"{sign}{symbol}{abs(value):,.{digits}f}"
+    return with_currency(f"{sign}{abs(value):,.{digits}f}", currency)
 
 
 def joined(low: str, high: str, language: Language) -> str:
@@ -81,7 +80,7 @@ class Scale:
     def name(self) -> str:
         """Of the unit of a difference, for an axis; empty for plain numbers."""
         if self.unit == "money":
-            return _SYMBOLS.get(self.currency, self.currency)
+            return SYMBOLS.get(self.currency, self.currency)
         return word({"share": "points", "days": "day_unit"}[self.unit], self.language) if self._words else ""
 
     @property
