@@ -68,6 +68,12 @@ def test_too_early_runs_on_until_the_plan():
     assert (action.kind, action.until) == ("run_on", 6000)
 
 
+def test_too_early_without_a_plan_says_how_many_it_takes():
+    (action,) = actions(shop(n=2000, voucher=0.8), early=[Text("窗口未结束", "a window is open")]).actions
+    assert (action.kind, action.reason) == ("run_on", "too_early")
+    assert action.until > 2000
+
+
 def test_numbers_that_cannot_be_trusted_lead_to_nothing():
     result = actions(shop(voucher=3.0), invalid=[Text("坏了", "broken")])
     assert result.actions == ()

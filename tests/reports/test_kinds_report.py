@@ -119,9 +119,11 @@ def test_balance_follows_the_joint_test_not_the_largest_difference(table):
 
 def test_an_invalid_result_gives_no_effect_and_says_why(table):
     found = analyze(
-        table, arm="arm", control="control", metrics=["bought"], weights={"control": 0.5, "gift": 0.25, "coupon": 0.25}
-    ).to_dict()
+        table, arm="arm", control="control", metrics=["bought"], segments=["city"],
+        weights={"control": 0.5, "gift": 0.25, "coupon": 0.25},
+    ).to_dict()  # fmt: skip
     assert found["verdict"]["status"] == "invalid"
+    assert "哪些人群反应不同" not in render_experiment(found, "zh")
     for language, words in (("zh", "结果无效，不给出效果"), ("en", "The result is invalid, so no effect is given")):
         page = text_of(render_experiment(found, language))
         assert words in page

@@ -118,7 +118,10 @@ def _main(situation: Situation, gain: Mapping[str, Gain]) -> Action | None:
         worst = min((arm for arm in situation.worse if arm in gain), key=lambda arm: gain[arm].expected, default=best)
         return _action(situation, "stop", "harmful", worst, gain[worst])
     if status == "too_early":
-        return _run_on(situation, best, gain[best], situation.look.next_size or situation.look.planned)
+        until = situation.look.next_size or situation.look.planned
+        if until is None and gain[best].mean > 0:
+            until = _needed(situation, gain[best])
+        return _run_on(situation, best, gain[best], until)
     if gain[best].mean <= 0:
         return _action(situation, "stop", "none_pays", best, gain[best])
     until = _needed(situation, gain[best])

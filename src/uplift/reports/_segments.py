@@ -13,10 +13,10 @@ from uplift.reports._reading import Reading
 def segments(reading: Reading) -> dict[str, Any] | None:
     """Pictures where effects differ, one sentence a column where they do not, and pictures of the decisive metric.
 
-    None where no cut was declared.
+    None where no cut was declared, or the result is invalid.
     """
     effects = [e for e in reading.result["effects"] if e["segment_column"] is not None]
-    if not effects:
+    if not effects or reading.result["verdict"]["status"] == "invalid":
         return None
     tests = {(t["segment_column"], t["arm"], t["metric"]): t["p_adjusted"] for t in reading.result["interactions"]}
     groups = dict.fromkeys((e["segment_column"], e["arm"], e["metric"]) for e in effects)
@@ -77,7 +77,7 @@ def _sentences(reading: Reading, alike: list[Key], tests: Mapping[Key, float | N
 def _hidden(reading: Reading, effects: list[Mapping[str, Any]]) -> str:
     """How many cells are not shown, and why."""
     cells = {(e["segment_column"], e["segment"], e["arm"], e["metric"]) for e in effects if e["effect"] is None}
-    if not cells or reading.result["verdict"]["status"] == "invalid":
+    if not cells:
         return ""
     return reading.word("cells_hidden", n=len(cells), all=len(effects), least=_least(reading))
 
