@@ -99,6 +99,7 @@ _NOT_OF_BINS = frozenset(
         "num_threads",
         "deterministic",
         "force_row_wise",
+        "force_col_wise",
     }
 )
 """Parameters of ours that leave bins as they are; whatever else a caller adds gets bins of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy.typing as npt
 
 from uplift.errors import InputError
 from uplift.learners._bins import Bins
+from uplift.learners._parts import HARMLESS, Sample, grow_in_parts
+from uplift.learners._quickscorer import MAX_LEAVES
 from uplift.learners._scorers import BoosterScorer, ConstantScorer, Scorer
 
 Floats = npt.NDArray[np.float64]
@@ -21,6 +24,8 @@ Mask = npt.NDArray[np.bool_]
 OWNED = frozenset(
     {"objective", "seed", "random_state", "num_threads", "n_jobs", "deterministic", "force_row_wise", "force_col_wise"}
 )
+BY_COLUMN = 100_000
+"""Rows from which histograms are filled column by column: faster there, and the same sums."""
 _PARAMETERS = re.compile(r"^parameters:\n.*?^end of parameters\n", re.DOTALL | re.MULTILINE)
 
 
@@ -36,16 +41,26 @@ class BoosterSettings:
         Number of trees.
     threads
         Of LightGBM; the trees do not depend on them.
+    part_rows, most_parts
+        Rows are cut into up to ``most_parts`` parts of at least ``part_rows`` each, which take turns in finding splits
+        (:mod:`uplift.learners._parts`); 1: all rows find all splits.
     """
 
     params: Mapping[str, Any]
     rounds: int
     threads: int
+    part_rows: int = 1
+    most_parts: int = 1
 
     @property
     def key(self) -> str:
         """The same for settings that grow the same trees."""
-        return repr((sorted((name, str(v)) for name, v in self.params.items() if name != "num_threads"), self.rounds))
+        named = sorted((name, str(v)) for name, v in self.params.items() if name != "num_threads")
+        return repr((named, self.rounds, self.most_parts > 1 and (self.part_rows, self.most_parts)))
+
+    def parts(self, m: int) -> int:
+        """Into how many parts ``m`` rows are cut."""
+        return max(1, min(self.most_parts, m // self.part_rows))
 
 
 def booster_settings(
@@ -59,6 +74,8 @@ def booster_settings(
     seed: int,
     threads: int,
     problems: list[str],
+    rows_per_tree: int | None = None,
+    most_parts: int = 1,
 ) -> BoosterSettings:
     """Check the constructor's parameters and name them as LightGBM does."""
     checks = (
@@ -67,6 +84,7 @@ def booster_settings(
         ("learning_rate", learning_rate, 0 < learning_rate <= 1, "above 0, at most 1"),
         ("min_child_samples", min_child_samples, min_child_samples >= 1, "at least 1"),
         ("reg_lambda", reg_lambda, reg_lambda >= 0, "at least 0"),
+        ("rows_per_tree", rows_per_tree, rows_per_tree is None or rows_per_tree >= 1, "at least 1, or None"),
     )
     problems.extend(f"{name} must be {bound}, found {value!r}" for name, value, fine, bound in checks if not fine)
     extra = dict(extra_params or {})
@@ -80,6 +98,7 @@ def booster_settings(
         "learning_rate": learning_rate,
         "min_data_in_leaf": min_child_samples,
         "lambda_l2": reg_lambda,
+        "bin_construct_sample_cnt": 50_000,  # 200 rows a bin; four times as many cost memory and say no more
         **extra,
         "seed": seed,
         "num_threads": threads,
@@ -89,7 +108,9 @@ def booster_settings(
         "feature_pre_filter": False,  # bins serve boosters with other leaves too
         "verbosity": -1,
     }
-    return BoosterSettings(params, n_estimators, threads)
+    if rows_per_tree is None or num_leaves > MAX_LEAVES or set(extra) - HARMLESS:
+        return BoosterSettings(params, n_estimators, threads)
+    return BoosterSettings(params, n_estimators, threads, rows_per_tree, most_parts)
 
 
 def fit_regressor(
@@ -142,9 +163,18 @@ def _train(
     import lightgbm
 
     params = {**settings.params, "objective": objective}
+    if len(rows) >= BY_COLUMN:
+        del params["force_row_wise"]
+        params["force_col_wise"] = True
     even = bool((weight == weight[0]).all())
-    data = bins.rows(params, rows, target, None if even else weight / float(weight.mean()), flag)
+    sample = Sample(bins.matrix, rows, target, None if even else weight / float(weight.mean()))
+    parts = settings.parts(len(rows)) if flag is None else 1
     try:
+        if parts > 1:
+            text = grow_in_parts(params, settings.rounds, sample, partial(bins.rows, params), parts)
+            if text is not None:
+                return text
+        data = bins.rows(params, rows, target, sample.weight, flag)
         booster = lightgbm.train(params, data, settings.rounds)
     except lightgbm.basic.LightGBMError as error:
         raise InputError(f"LightGBM refused to train: {error}; check the booster's parameters") from error

@@ -20,6 +20,7 @@ Matrix = npt.NDArray[np.float32]
 
 MAX_LEVELS = 255
 _SHOWN = 5
+_ROWS_AT_ONCE = 1 << 14
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -83,6 +84,8 @@ class FrameEncoder:
         """
         frame, named = as_frame(X)
         require_some(frame)
+        if _plain(X) and _in_range(X):
+            return cls(tuple(Column(str(name), "number") for name in frame.columns), named)
         problems: list[str] = []
         columns = [_learn_column(str(name), frame.iloc[:, j], problems) for j, name in enumerate(frame.columns)]
         _refuse(problems)
@@ -108,6 +111,8 @@ class FrameEncoder:
         """
         frame, named = as_frame(X)
         positions = self._positions(frame, named)
+        if _plain(X) and not self.categorical and _in_range(X):
+            return X.astype(np.float32, order="C")
         matrix = np.empty((len(frame), len(self.columns)), dtype=np.float32)
         problems: list[str] = []
         for j, (column, position) in enumerate(zip(self.columns, positions, strict=True)):
@@ -196,6 +201,18 @@ def require_some(frame: pd.DataFrame) -> None:
         raise InputError("found array with 0 sample(s): X has no rows, at least 1 is needed")
     if not frame.shape[1]:
         raise InputError(f"0 feature(s) (shape={frame.shape}) while a minimum of 1 is required: X has no columns")
+
+
+def _plain(X: Any) -> bool:
+    """An array of floating-point numbers: nothing in it has to be looked at column by column."""
+    return isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
+
+
+def _in_range(X: npt.NDArray[np.floating[Any]]) -> bool:
+    """Whether every number is one in single precision too, or missing."""
+    with np.errstate(over="ignore"):
+        blocks = (X[start : start + _ROWS_AT_ONCE] for start in range(0, len(X), _ROWS_AT_ONCE))
+        return not any(np.isinf(block.astype(np.float32)).any() for block in blocks)
 
 
 def _unnamed(frame: pd.DataFrame) -> bool:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
 
 BLOCK = 512
 """Rows that go through the splits together: their bits, for a few hundred trees, stay in the processor's cache."""
@@ -32,6 +33,10 @@ _PLACES = [(_HASH << bit & 0xFFFFFFFF) >> 27 for bit in range(MAX_LEAVES)]
 _EVERYTHING = 0xFFFFFFFF
 _CATEGORY, _DEFAULT_LEFT, _MISSING_SHIFT = 1, 2, 2
 _MISSING_NONE, _MISSING_ZERO = 0, 1
+_APART = 16
+"""Columns of a block lie so many numbers further apart, or they would push each other out of the cache."""
+_NO_ROWS = np.zeros(0, dtype=np.intp)
+_NO_PLACES = np.zeros((0, 0), dtype=np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,8 @@ class CompiledTrees:
         that was seen, ``(n_category_splits, MAX_CODES + 1)``.
     leaves
         Value of each leaf, at the place that its bit hashes to, ``(n_trees, MAX_LEAVES)``.
+    number
+        LightGBM's number of the leaf at each place, −1 for none, ``(n_trees, MAX_LEAVES)``.
     """
 
     feature: npt.NDArray[np.int32]
@@ -65,25 +72,38 @@ class CompiledTrees:
     table: npt.NDArray[np.int32]
     codes: npt.NDArray[np.uint32]
     leaves: Floats
+    number: npt.NDArray[np.int32]
 
     def scores(self, matrix: Matrix, threads: int) -> Floats:
         """Sum of the leaves that each row ends in, ``(n,)``."""
-        kernel = _kernel()
         result = np.empty(len(matrix))
-        parts = np.linspace(0, len(matrix), max(threads, 1) + 1).astype(int)
+        self._run(matrix, _NO_ROWS, result, _NO_PLACES, threads)
+        return result
+
+    def places(self, matrix: Matrix, rows: Ints, threads: int) -> npt.NDArray[np.uint8]:
+        """Place of the leaf that each of some rows ends in, in every tree, ``(n_trees, m)``."""
+        result = np.empty((len(self.leaves), len(rows)), dtype=np.uint8)
+        self._run(matrix, rows, np.empty(0), result, threads)
+        return result
+
+    def _run(self, matrix: Matrix, rows: Ints, sums: Floats, places: npt.NDArray[np.uint8], threads: int) -> None:
+        """Fill ``sums`` for every row, or ``places`` for some, every thread a stretch of them."""
+        kernel = _kernel()
 
         def work(start: int, stop: int) -> None:
+            some = matrix if len(rows) else matrix[start:stop]
             kernel(
-                matrix[start:stop], self.feature, self.tree, self.threshold, self.missing_left, self.mask, self.table,
-                self.codes, self.leaves, result[start:stop],
+                some, rows[start:stop], self.feature, self.tree, self.threshold, self.missing_left, self.mask,
+                self.table, self.codes, self.leaves, sums[start:stop], places[:, start:stop],
             )  # fmt: skip
 
+        count = len(rows) if len(rows) else len(matrix)
         if threads <= 1:
-            work(0, len(matrix))
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(work, parts[:-1], parts[1:]))
-        return result
+            work(0, count)
+            return
+        ends = np.linspace(0, count, threads + 1).astype(int)
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, ends[:-1], ends[1:]))
 
 
 def compile_trees(text: str) -> CompiledTrees | None:
@@ -99,8 +119,9 @@ def compile_trees(text: str) -> CompiledTrees | None:
     splits: list[tuple[Any, ...]] = []
     codes: list[npt.NDArray[np.uint32]] = []
     leaves = np.zeros((len(trees), MAX_LEAVES))
+    numbers = np.full((len(trees), MAX_LEAVES), -1, dtype=np.int32)
     for number, tree in enumerate(trees):
-        if not _add(tree, number, splits, codes, leaves):
+        if not _add(tree, number, splits, codes, leaves, numbers):
             return None
     splits.sort(key=lambda split: split[:2])
 
@@ -116,6 +137,7 @@ def compile_trees(text: str) -> CompiledTrees | None:
         table=column(5, np.int32),
         codes=np.array(codes) if codes else np.zeros((0, MAX_CODES + 1), dtype=np.uint32),
         leaves=leaves,
+        number=numbers,
     )
 
 
@@ -130,6 +152,7 @@ def _add(
     splits: list[tuple[Any, ...]],
     codes: list[npt.NDArray[np.uint32]],
     leaves: Floats,
+    numbers: npt.NDArray[np.int32],
 ) -> bool:
     """Add one tree; False if it cannot be scored here."""
     count = int(tree["num_leaves"])
@@ -138,6 +161,7 @@ def _add(
     values = [float(value) for value in tree["leaf_value"].split()]
     if count == 1:
         leaves[number, :] = values[0]
+        numbers[number, _PLACES[0]] = 0
         return True
     feature, kind, left, right = (
         [int(value) for value in tree[name].split()]
@@ -160,6 +184,7 @@ def _add(
         else:
             below[node] = (below[node][0], len(order))
     leaves[number, _PLACES[:count]] = [values[leaf] for leaf in order]
+    numbers[number, _PLACES[:count]] = order
     for node in range(count - 1):
         missing = kind[node] >> _MISSING_SHIFT & 3
         first, end = below[node]
@@ -196,18 +221,21 @@ def _kernel() -> Callable[..., None]:
     import numba
 
     # numba infers the types of what it compiles
-    def score(matrix, feature, tree, threshold, missing_left, mask, table, codes, leaves, result):  # type: ignore[no-untyped-def]
-        n, p = matrix.shape
+    def score(matrix, rows, feature, tree, threshold, missing_left, mask, table, codes, leaves, sums, places):  # type: ignore[no-untyped-def]
+        p = matrix.shape[1]
+        some = rows.shape[0] > 0
+        n = rows.shape[0] if some else matrix.shape[0]
         everything = np.uint32(_EVERYTHING)
         alive = np.empty((leaves.shape[0], BLOCK), dtype=np.uint32)
-        columns = np.zeros((p, BLOCK), dtype=np.float32)
+        columns = np.zeros((p, BLOCK + _APART), dtype=np.float32)
         code = np.empty(BLOCK, dtype=np.int32)
         total = np.empty(BLOCK)
         for begin in range(0, n, BLOCK):
             size = min(BLOCK, n - begin)
             for r in range(size):
+                row = rows[begin + r] if some else begin + r
                 for f in range(p):
-                    columns[f, r] = matrix[begin + r, f]
+                    columns[f, r] = matrix[row, f]
             alive[:, :] = everything
             coded = -1
             for s in range(feature.shape[0]):
@@ -229,6 +257,14 @@ def _kernel() -> Callable[..., None]:
                 else:
                     for r in range(BLOCK):
                         bits[r] &= everything if x[r] <= limit else kept
+            for t in range(places.shape[0]):
+                bits = alive[t]
+                place = places[t]
+                for r in range(size):
+                    lowest = np.uint32(bits[r] & np.uint32(-np.int32(bits[r])))
+                    place[begin + r] = np.uint8(np.uint32(lowest * np.uint32(_HASH)) >> np.uint32(27))
+            if some:
+                continue
             total[:] = 0.0
             for t in range(leaves.shape[0]):
                 bits = alive[t]
@@ -236,7 +272,7 @@ def _kernel() -> Callable[..., None]:
                 for r in range(BLOCK):
                     lowest = np.uint32(bits[r] & np.uint32(-np.int32(bits[r])))
                     total[r] += values[np.uint32(np.uint32(lowest * np.uint32(_HASH)) >> np.uint32(27))]
-            result[begin : begin + size] = total[:size]
+            sums[begin : begin + size] = total[:size]
 
     kernel: Callable[..., None]
     try:

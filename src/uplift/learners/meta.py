@@ -23,6 +23,11 @@ from uplift.learners.base import BaseUpliftLearner
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
+PARTS = 8
+"""At most so many parts of the rows take turns in finding splits, of effect models and of outcome models for them."""
+PARTS_OF_T = 2
+"""Differences of two outcome models show what splits miss: with four parts their error is some percent larger."""
+
 
 @dataclass(frozen=True)
 class BoostedOutcome:
@@ -58,6 +63,10 @@ class BoostedLearner(BaseUpliftLearner):
         LightGBM's, for outcome and effect models alike.
     extra_params
         More of LightGBM's parameters, by its own names (not objective, seeds, threads or determinism).
+    rows_per_tree
+        Models of twice as many rows and more cut these at random into up to eight parts of at least this many, which
+        take turns in finding the splits; all rows value the leaves (:mod:`uplift.learners._parts`). None: all rows
+        find all splits, as they do with more than 32 leaves, and with ``extra_params`` that bear on more than splits.
     """
 
     def __init__(
@@ -71,6 +80,7 @@ class BoostedLearner(BaseUpliftLearner):
         min_child_samples: int = 100,
         reg_lambda: float = 1.0,
         extra_params: Mapping[str, Any] | None = None,
+        rows_per_tree: int | None = 50_000,
         folds: int = 3,
         random_state: int | None = None,
         n_jobs: int | None = 1,
@@ -82,8 +92,9 @@ class BoostedLearner(BaseUpliftLearner):
         self.min_child_samples = min_child_samples
         self.reg_lambda = reg_lambda
         self.extra_params = extra_params
+        self.rows_per_tree = rows_per_tree
 
-    def _settings(self, training: Training | None, problems: list[str]) -> BoosterSettings:
+    def _settings(self, training: Training | None, problems: list[str], most_parts: int = PARTS) -> BoosterSettings:
         return booster_settings(
             n_estimators=self.n_estimators,
             num_leaves=self.num_leaves,
@@ -94,6 +105,8 @@ class BoostedLearner(BaseUpliftLearner):
             seed=0 if training is None else training.seed,
             threads=1 if training is None else training.threads,
             problems=problems,
+            rows_per_tree=self.rows_per_tree,
+            most_parts=most_parts,
         )
 
     def _check_params(self, problems: list[str]) -> None:
@@ -117,7 +130,8 @@ class SLearner(BoostedLearner):
     """One outcome model with the treatment among its features (Künzel et al. 2019); effect: with it minus without.
 
     Fitted one arm against the control at a time. Trees that never split on the treatment give an effect of zero, so
-    this learner is the most cautious one.
+    this learner is the most cautious one. All rows find all splits, whatever ``rows_per_tree``: splits on the treatment
+    gain little, and a part of the rows misses them.
 
     Examples
     --------
@@ -132,7 +146,7 @@ class SLearner(BoostedLearner):
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
         fit = fit_classifier if training.binary else fit_regressor
-        settings = self._settings(training, [])
+        settings = self._settings(training, [], 1)
         scorer = fit(settings, training.bins, pair.rows, pair.y, pair.balanced, training.treated)
         return [Term(1.0, scorer, 1.0), Term(-1.0, scorer, 0.0)]
 
@@ -145,7 +159,7 @@ class TLearner(BoostedLearner):
     """
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
-        fit = self.outcome_fitter(training)
+        fit = BoostedOutcome(self._settings(training, [], PARTS_OF_T))
         return [Term(1.0, training.outcome_model(pair, 1, fit)), Term(-1.0, training.outcome_model(pair, 0, fit))]
 
 

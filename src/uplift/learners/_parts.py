@@ -1,0 +1,250 @@
+"""Boosting on many rows: splits are found on a part of the rows, leaves are valued by all of them.
+
+Where rows abound, most of the time of boosting goes into histograms that a part of the rows would draw as well. Here
+the rows are cut at random into parts of equal size, which take turns: LightGBM grows a few trees on one part, and each
+leaf then gets the value that all rows give it, tree by tree. So leaves flatter the rows that found the splits less,
+for the reason that the trees of Athey & Imbens (2016) are honest, and no row is wasted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from uplift.learners._quickscorer import MAX_LEAVES, CompiledTrees, compile_trees
+
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
+
+TREES_AT_ONCE = 10
+"""Trees that one part of the rows grows before it is the next one's turn."""
+HARMLESS = frozenset(
+    {
+        "bin_construct_sample_cnt", "cat_smooth", "feature_fraction", "feature_fraction_bynode", "max_bin",
+        "max_cat_threshold", "max_cat_to_onehot", "max_depth", "min_data_in_bin", "min_data_per_group",
+        "min_gain_to_split",
+    }
+)  # fmt: skip
+"""LightGBM's parameters that decide on splits only, so that leaves may be valued afterwards."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What a booster is fitted on.
+
+    Attributes
+    ----------
+    matrix
+        Encoded features, ``(n, p)``.
+    rows
+        Positions, ascending, ``(m,)``.
+    target
+        Of these rows, ``(m,)``.
+    weight
+        Of these rows, with mean 1, ``(m,)``; None: all 1.
+    """
+
+    matrix: Matrix
+    rows: Ints
+    target: npt.NDArray[np.floating[Any]]
+    weight: Floats | None
+
+    def base(self, logistic: bool) -> float:
+        """The best constant score."""
+        mean = float(np.average(self.target, weights=self.weight))
+        return float(np.log(mean / (1 - mean))) if logistic else mean
+
+
+def cut(m: int, parts: int, seed: int) -> list[Ints]:
+    """``m`` positions cut at random into parts of equal size, each ascending."""
+    part = np.arange(m, dtype=np.int8 if parts < 128 else np.int32) % parts
+    np.random.default_rng(seed).shuffle(part)
+    return [np.flatnonzero(part == k) for k in range(parts)]
+
+
+def grow_in_parts(
+    params: dict[str, Any],
+    rounds: int,
+    sample: Sample,
+    dataset: Callable[[Ints, npt.NDArray[np.floating[Any]], Floats | None], Any],
+    parts: int,
+) -> str | None:
+    """A booster in LightGBM's text format; None where no split was found.
+
+    Parameters
+    ----------
+    params
+        LightGBM's parameters, ``objective`` among them: ``regression`` or ``binary``.
+    rounds
+        Number of trees.
+    sample
+        All rows.
+    dataset
+        LightGBM's ``Dataset`` of some rows, given their positions, targets and weights.
+    parts
+        How many there are.
+    """
+    import lightgbm
+
+    logistic = params["objective"] == "binary"
+    turns = []
+    for some in cut(len(sample.rows), parts, params["seed"]):
+        weight = None if sample.weight is None else sample.weight[some]
+        turns.append((some, dataset(sample.rows[some], sample.target[some], weight)))
+    valuing = _Valuing(sample, logistic, params["learning_rate"], params["lambda_l2"], params["num_threads"])
+    # a part stands for all rows: what is asked of a leaf is asked of its share
+    own = {
+        **params,
+        "lambda_l2": params["lambda_l2"] / parts,
+        "min_data_in_leaf": max(1, round(params["min_data_in_leaf"] / parts)),
+    }
+    head, trees = "", list[str]()
+    for turn, start in enumerate(range(0, rounds, TREES_AT_ONCE)):
+        some, data = turns[turn % parts]
+        data.set_init_score(valuing.score[some])
+        booster = lightgbm.Booster({**own, "seed": (params["seed"] + turn) % (2**31 - 1)}, data)
+        for _ in range(min(TREES_AT_ONCE, rounds - start)):
+            if booster.update():  # nothing more to split
+                break
+        text = booster.model_to_string()
+        head, blocks = split_text(text)
+        trees += valuing.value(text, blocks, parts, first=not trees)
+    return join_text(head, trees) if trees else None
+
+
+class _Valuing:
+    """The score of every row so far, and the values that all rows give to the leaves of new trees."""
+
+    def __init__(self, sample: Sample, logistic: bool, rate: float, l2: float, threads: int) -> None:
+        m = len(sample.rows)
+        self.sample, self.logistic, self.rate, self.l2, self.threads = sample, logistic, rate, l2, threads
+        self.target = sample.target.astype(np.float32, copy=False)
+        self.weight = np.broadcast_to(np.float32(1), m) if sample.weight is None else sample.weight.astype(np.float32)
+        self.base = sample.base(logistic)
+        self.score = np.full(m, self.base)
+
+    def value(self, text: str, blocks: Sequence[str], parts: int, *, first: bool) -> list[str]:
+        """The trees with their leaves valued; those without a split are left out, the first one bears the constant."""
+        compiled = compile_trees(text)
+        if compiled is None:
+            raise ValueError("trees of more than 32 leaves cannot be valued by all rows")
+        places = compiled.places(self.sample.matrix, self.sample.rows, self.threads)
+        values, sums = np.zeros((2, len(blocks), MAX_LEAVES)), np.zeros((len(blocks), MAX_LEAVES))
+        split = np.array([(tree >= 0).sum() > 1 for tree in compiled.number], dtype=np.bool_)
+        _kernel()(
+            places, split, self.target, self.weight, self.score, self.logistic, self.rate, self.l2, values[0],
+            values[1], sums,
+        )  # fmt: skip
+        result: list[str] = []
+        for number, block in enumerate(blocks):
+            if split[number]:
+                constant = self.base if first and not result else 0.0
+                value, weight, count = _by_leaf(compiled, number, values[0] + constant, values[1], sums)
+                result.append(_revalued(block, value, weight, count, parts))
+        return result
+
+
+def _by_leaf(compiled: CompiledTrees, tree: int, *of_places: Floats) -> list[list[float]]:
+    """What is known by place, in LightGBM's order of the leaves."""
+    number = compiled.number[tree]
+    places = np.flatnonzero(number >= 0)
+    order = places[np.argsort(number[places])]
+    return [known[tree, order].tolist() for known in of_places]
+
+
+def split_text(text: str) -> tuple[str, list[str]]:
+    """The head of LightGBM's text format, and its trees without their numbers."""
+    head, *blocks = text.split("\nend of trees")[0].split("\nTree=")
+    return head, [block.split("\n", 1)[1].strip("\n") for block in blocks]
+
+
+def join_text(head: str, trees: Sequence[str]) -> str:
+    """The trees as one model."""
+    blocks = [f"Tree={number}\n{tree}\n\n\n" for number, tree in enumerate(trees)]
+    lines = [line for line in head.strip("\n").splitlines() if not line.startswith("tree_sizes=")]
+    sizes = " ".join(str(len(block)) for block in blocks)
+    return "\n".join([*lines, f"tree_sizes={sizes}"]) + f"\n\n{''.join(blocks)}end of trees\n\nfeature_importances:\n"
+
+
+def _revalued(block: str, value: list[float], weight: list[float], count: list[float], parts: int) -> str:
+    """A tree with other leaves; its nodes are means of theirs, and its gains are those of all rows."""
+    fields = dict(line.split("=", 1) for line in block.splitlines())
+    children = [[int(child) for child in fields[side].split()] for side in ("left_child", "right_child")]
+    inner = len(children[0])
+    sums = np.zeros((inner, 3))
+    for node in reversed(range(inner)):  # a child comes after its parent
+        for side in children:
+            child = side[node]
+            if child < 0:
+                sums[node] += value[~child] * weight[~child], weight[~child], count[~child]
+            else:
+                sums[node] += sums[child]
+    means = sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], 1.0)
+    gains = [float(gain) * parts for gain in fields["split_gain"].split()]
+    fields |= {
+        "leaf_value": _numbers(value),
+        "leaf_weight": _numbers(weight),
+        "leaf_count": " ".join(str(int(rows)) for rows in count),
+        "internal_value": _numbers(means.tolist()),
+        "internal_weight": _numbers(sums[:, 1].tolist()),
+        "internal_count": " ".join(str(int(rows)) for rows in sums[:, 2]),
+        "split_gain": _numbers(gains),
+    }
+    return "\n".join(f"{name}={values}" for name, values in fields.items())
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(repr(float(value)) for value in values)
+
+
+@cache
+def _kernel() -> Callable[..., None]:
+    """Compiled at first need."""
+    import numba
+
+    # numba infers the types of what it compiles
+    def value(places, split, target, weight, score, logistic, rate, l2, values, weights, counts):  # type: ignore[no-untyped-def]
+        n = target.shape[0]
+        total = np.empty((4, MAX_LEAVES, 3))  # in turn, so that no sum waits for the one before
+        before = np.zeros(MAX_LEAVES)
+        old = places[0]
+        for t in range(places.shape[0]):
+            if not split[t]:
+                continue
+            total[:] = 0.0
+            new = places[t]
+            for i in range(n):
+                score[i] += before[old[i]]
+                if logistic:
+                    mean = 1.0 / (1.0 + np.exp(-score[i]))
+                    pull, curve = weight[i] * (target[i] - mean), weight[i] * mean * (1.0 - mean)
+                else:
+                    pull, curve = weight[i] * (target[i] - score[i]), np.float64(weight[i])
+                of = total[i & 3, new[i]]
+                of[0] += pull
+                of[1] += curve
+                of[2] += 1.0
+            for place in range(MAX_LEAVES):
+                pull = total[0, place, 0] + total[1, place, 0] + total[2, place, 0] + total[3, place, 0]
+                curve = total[0, place, 1] + total[1, place, 1] + total[2, place, 1] + total[3, place, 1]
+                counts[t, place] = total[0, place, 2] + total[1, place, 2] + total[2, place, 2] + total[3, place, 2]
+                before[place] = rate * pull / (curve + l2) if curve > 0.0 else 0.0
+                values[t, place] = before[place]
+                weights[t, place] = curve
+            old = new
+        for i in range(n):
+            score[i] += before[old[i]]
+
+    kernel: Callable[..., None]
+    try:
+        kernel = numba.njit(nogil=True, error_model="numpy", cache=True)(value)
+    except RuntimeError:  # no folder can be written to: every process compiles anew
+        kernel = numba.njit(nogil=True, error_model="numpy")(value)
+    return kernel
