@@ -12,7 +12,7 @@ import yaml
 from uplift.config import Workspace
 from uplift.data import as_arrow
 from uplift.data.simulator import simulate
-from uplift.pipelines._experiment_reached import wilson
+from uplift.pipelines._experiment_reached import pooled, wilson
 from uplift.pipelines.experiment import analyze_workspace
 from uplift.pipelines.experiment_assign import assign_members
 from uplift.pipelines.experiment_define import define
@@ -180,3 +180,20 @@ def test_wilson_never_leaves_the_unit_interval():
     assert wilson(0, 50)[0] == 0.0
     assert wilson(50, 50)[1] == 1.0
     assert wilson(0, 0) == (None, None)
+
+
+def test_small_segments_are_joined_until_nothing_small_is_left():
+    rng = np.random.default_rng(0)
+    shown = 0
+    for _ in range(500):
+        sizes = rng.integers(0, 90, rng.integers(1, 7))
+        cells = [(str(i), int(sent), int(rng.binomial(sent, 0.3))) for i, sent in enumerate(sizes)]
+        found = pooled(cells, 11)
+        assert all(n == 0 or n >= 11 for _, sent, joined in found for n in (sent, joined, sent - joined))
+        if found:
+            shown += 1
+            assert sum(cell[1] for cell in found) == sum(cell[1] for cell in cells)
+            assert sum(cell[2] for cell in found) == sum(cell[2] for cell in cells)
+            assert sum(cell[0] == "(other)" for cell in found) <= 1
+            assert {cell for cell in found if cell[0] != "(other)"} <= set(cells)
+    assert 100 < shown < 500

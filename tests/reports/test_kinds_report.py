@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from every_kind import METRICS, every_kind_result, every_kind_table
+from every_kind import METRICS, NAMES, every_kind_result, every_kind_table
 
 from uplift.experiments import Metric, analyze
 from uplift.reports import render_experiment
@@ -128,3 +128,24 @@ def test_an_invalid_result_gives_no_effect_and_says_why(table):
         page = text_of(render_experiment(found, language))
         assert words in page
         assert not re.search(r"[+−]\d", page[: page.index(words)])
+
+
+def test_notes_call_metrics_and_covariates_what_people_call_them(result):
+    labels = {
+        **NAMES,
+        "spend": {"zh": "消费金额", "en": "Money spent"},
+        "spend_90d": {"zh": "近90天消费", "en": "Past spend"},
+    }
+    notes = [
+        {"zh": "指标 spend：17 个值", "en": "metric spend: 17 values"},
+        {"zh": "协变量 spend_90d：3 个缺失值", "en": "covariate spend_90d: 3 missing values"},
+    ]
+    given = {**result, "design": {**result["design"], "labels": labels}, "notes": notes}
+    assert "指标 消费金额：17 个值" in render_experiment(given, "zh")
+    assert "covariate Past spend: 3 missing values" in render_experiment(given, "en")
+
+
+def test_a_picture_says_what_it_shows(result):
+    page = render_experiment(result, "en")
+    assert page.count("<svg ") == page.count('role="img" aria-label="')
+    assert 'aria-label="bought: Effect (points)"' in page

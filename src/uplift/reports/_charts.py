@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _svg(chart: Forest | Columns, width: int, *, wide: bool) -> str:
         axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
 
-    return _painted(width, height, wide, paint)
+    return _painted(width, height, wide, paint, chart.axis)
 
 
 def _lines_svg(chart: Lines, width: int, *, wide: bool) -> str:
@@ -169,7 +170,7 @@ def _lines_svg(chart: Lines, width: int, *, wide: bool) -> str:
         axes.grid(color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
 
-    return _painted(width, height, wide, paint)
+    return _painted(width, height, wide, paint, f"{chart.vertical}, {chart.axis}")
 
 
 def _tick(axes: Axes, logarithmic: bool) -> None:
@@ -207,7 +208,7 @@ def _line_labels(axes: Axes, chart: Lines) -> None:
         )  # fmt: skip
 
 
-def _painted(width: int, height: int, wide: bool, paint: Callable[[Figure], None]) -> str:
+def _painted(width: int, height: int, wide: bool, paint: Callable[[Figure], None], label: str) -> str:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -232,7 +233,7 @@ def _painted(width: int, height: int, wide: bool, paint: Callable[[Figure], None
         paint(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _clean(buffer.getvalue(), width, height)
+    return _clean(buffer.getvalue(), width, height, label)
 
 
 def _draw_forest(axes: Axes, chart: Forest, wide: bool) -> None:
@@ -289,10 +290,11 @@ def _label_width(bars: Sequence[Bar]) -> float:
     return min(max([60.0, *widths]) + 14, 250)
 
 
-def _clean(svg: str, width: int, height: int) -> str:
+def _clean(svg: str, width: int, height: int, label: str) -> str:
     """Only the element itself, scaled by the page, in the page's fonts, without document type and metadata."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<svg [^>]*>", f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img">', body, count=1)
+    head = f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{escape(label, quote=True)}">'
+    body = re.sub(r"<svg [^>]*>", lambda _: head, body, count=1)
     body = re.sub(r"font-family: [^;\"]*", f"font-family: {_FONT}", body)
     return re.sub(r'(<g id="[^"]*") ?', r"<g ", body).replace("<g >", "<g>")

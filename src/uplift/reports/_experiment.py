@@ -106,7 +106,10 @@ def _notes(reading: Reading) -> list[str]:
     """As the analysis wrote them, with columns called what people call them."""
     notes = reading.result.get("notes", ())
     said = [str(n.get(reading.language) or n.get("en")) if isinstance(n, Mapping) else str(n) for n in notes]
-    return [re.sub(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b", lambda found: reading.name(found[0]), text) for text in said]
+    return [_NAMED.sub(lambda found: found[1] + reading.name(found[2]), text) for text in said]
+
+
+_NAMED = re.compile(r"((?:指标|协变量|metric|guardrail|covariate) )([^\s：:,;]+)")
 
 
 def _how_to_read(reading: Reading) -> list[str]:
