@@ -80,7 +80,7 @@ class BoostedLearner(BaseUpliftLearner):
         min_child_samples: int = 100,
         reg_lambda: float = 1.0,
         extra_params: Mapping[str, Any] | None = None,
-        rows_per_tree: int | None = 50_000,
+        rows_per_tree: int | None = 30_000,
         folds: int = 3,
         random_state: int | None = None,
         n_jobs: int | None = 1,
