@@ -274,3 +274,34 @@ def test_definitions_that_cannot_be_used_are_not_written(shop, changes, match):
     with pytest.raises((ConfigError, DesignError), match=match):
         define(shop, "spring", **(given | changes))
     assert not (shop.experiments / "spring.yaml").exists()
+
+
+@pytest.mark.parametrize("cluster", [None, "favourite_store"])
+def test_what_lasts_is_measured_as_the_metric_is(shop, cluster):
+    """After 30 days both are the same comparison, so that whole stores widen what lasts just as much."""
+    define(shop, "lasting", arms=["control=1/2", "gift=1/2"], control="control", metrics=["spend:30"], cluster=cluster)
+    assign_members(shop, "lasting", as_of="2026-04-01")
+    result = analyze_workspace(shop, "lasting").result
+    (effect,) = [e for e in result["effects"] if e["segment"] is None]
+    (row,) = [r for r in result["long_term"]["effects"] if (r["outcome"], r["days"]) == ("spend", 30)]
+    for key in ("effect", "low", "high"):
+        assert row[key] == pytest.approx(effect[key])
+    held = [c for c in result["long_term"]["curves"] if c["arm"] == "holdout" and c["outcome"] == "orders"]
+    assert [c["days"] for c in held] == sorted(c["days"] for c in held)
+    assert any(c["mean"] is not None for c in held), "the curve of those held out stands beside those of the arms"
+    assert {row["against"] for row in result["long_term"]["holdout"]} == {"holdout"}
+
+
+def test_experiments_that_were_assigned_in_files_are_met_too(shop):
+    for name in ("one", "two"):
+        define(shop, name, arms=["control=1/2", "gift=1/2"], control="control", metrics=["ordered:10"])
+        assign_members(shop, name, as_of="2026-04-01")
+    define(shop, "stores", arms=["control=1/2", "gift=1/2"], control="control", metrics=["ordered:10"],
+           cluster="favourite_store")  # fmt: skip
+    assign_members(shop, "stores", as_of="2026-04-01")
+    met = {row["experiment"]: row for row in analyze_workspace(shop, "one").result["overlap"]}
+    assert met["two"]["share"] == 1.0
+    assert met["two"]["p_independent"] > 0.001
+    of_stores = {row["experiment"]: row for row in analyze_workspace(shop, "stores").result["overlap"]}
+    assert of_stores["one"]["p_independent"] is not None, "the other one assigns members one by one"
+    assert of_stores["one"]["p_interaction"] is not None

@@ -12,7 +12,7 @@ MORE = {
         "curves": [
             {"outcome": "spend", "days": day, "arm": arm, "mean": day * 0.1}
             for day in (7, 14)
-            for arm in ("No E-Mail", "Mens E-Mail")
+            for arm in ("No E-Mail", "Mens E-Mail", "holdout")
         ],
         "complete": {"30": True, "60": True, "90": False},
         "ready": {"30": "2026-01-30", "60": "2026-03-01", "90": "2026-03-31"},

@@ -140,7 +140,14 @@ class Meeting(Rendered):
 
 
 def meeting(
-    outcome: ArrayLike, arm: ArrayLike, other: ArrayLike, n_arms: int, n_other: int, *, covariates: Floats | None = None
+    outcome: ArrayLike,
+    arm: ArrayLike,
+    other: ArrayLike,
+    n_arms: int,
+    n_other: int,
+    *,
+    covariates: Floats | None = None,
+    clusters: Ints | None = None,
 ) -> Meeting:
     """Whether two experiments that met in the same members disturbed each other.
 
@@ -148,6 +155,9 @@ def meeting(
     ----------
     outcome, arm, other : arrays of shape (n_members,)
         Of the members whom both assigned; arms as places, the controls 0.
+    clusters : array of shape (n_members,), optional
+        For the interaction, where one of them assigned whole clusters. The test of independence holds as long as the
+        other one assigned members one by one.
 
     Raises
     ------
@@ -163,7 +173,7 @@ def meeting(
     expected = filled.sum(axis=1, keepdims=True) * filled.sum(axis=0, keepdims=True) / max(filled.sum(), 1)
     df = (filled.shape[0] - 1) * (filled.shape[1] - 1)
     independent = float(chdtrc(df, float(((filled - expected) ** 2 / expected).sum()))) if df > 0 else math.nan
-    means = ArmRegression(covariates, a * n_other + b, n_arms * n_other).estimate(y)
+    means = ArmRegression(covariates, a * n_other + b, n_arms * n_other, clusters).estimate(y)
     weights = []
     for i in range(1, n_arms):
         for j in range(1, n_other):

@@ -99,6 +99,7 @@ def project(
     history_outcome: ArrayLike,
     *,
     measured: ArrayLike | None = None,
+    clusters: Ints | None = None,
     alpha: float = 0.05,
 ) -> Projection:
     """Project a long-term effect from surrogates by a linear surrogate index.
@@ -113,6 +114,8 @@ def project(
         The same of other members, and their long-term outcome.
     measured : array of shape (n_members,), optional
         The long-term outcome of the experiment's own members, once it is there: exposes a wrong projection.
+    clusters : array of shape (n_members,), optional
+        Of the experiment's members, where whole clusters were assigned.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def project(
     meat = (design * (residual**2 / np.clip(1 - leverage, 1e-10, None))[:, None]).T @ design
     noise = (inverse @ meat @ inverse)[1:, 1:]
     index = (s - centre) @ slope[1:]
-    gap = ArmRegression(None, treated, 2).estimate(index).difference(1, 0, alpha)
+    gap = ArmRegression(None, treated, 2, clusters).estimate(index).difference(1, 0, alpha)
     moved = s[treated == 1].mean(axis=0) - s[treated == 0].mean(axis=0)
     variance = gap.se**2 + float(moved @ noise @ moved)
     effect = difference(gap.value, variance, gap.df, alpha)
@@ -150,6 +153,6 @@ def project(
     if measured is None:
         return Projection(effect, explained)
     seen = np.asarray(measured, dtype=np.float64)
-    off = ArmRegression(None, treated, 2).estimate(index - seen).difference(1, 0, alpha)
+    off = ArmRegression(None, treated, 2, clusters).estimate(index - seen).difference(1, 0, alpha)
     bias = difference(off.value, off.se**2 + float(moved @ noise @ moved), off.df, alpha)
     return Projection(effect, explained, bias, bool(bias.p_value < alpha))

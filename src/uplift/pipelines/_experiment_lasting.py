@@ -8,15 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from uplift.config import ExperimentSpec, Workspace
 from uplift.data import Engine
 from uplift.experiments import holm, horizon, novelty, project
-from uplift.features import OUTCOMES, outcomes, spine_of_members
-from uplift.pipelines._experiment_members import Floats, Members, plain
+from uplift.features import OUTCOMES, outcomes, spine_of_members, to_frame
+from uplift.pipelines._experiment_members import Floats, Members, codes, plain
 from uplift.pipelines._experiments import CENTS, population
 from uplift.policy import holdout
+from uplift.segments import build_columns
 
 MONTHS = (30, 60, 90)
 WEEKS = 13
@@ -45,23 +47,23 @@ def long_term(
     engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members, until: datetime | None
 ) -> dict[str, Any]:
     """Effects 1, 2 and 3 months after assignment, curves of treated and held-out members, and a projection."""
-    weeks = [7 * week for week in range(1, WEEKS + 1)]
     values = _measured(engine, members.spine, LASTING, MONTHS, until)
     rows: list[dict[str, Any]] = []
     for (name, days), y in values.items():
         rows += _horizons(members, y, name, days, members.arms, spec.control)
-    curves = []
-    for (name, days), y in _measured(engine, members.spine, CURVES, weeks, until).items():
-        for place, arm in enumerate(members.arms):
-            own = y[members.arm == place]
-            shown = len(own) >= members.min_cell and (own != 0).sum() >= members.min_cell
-            curves.append({"outcome": name, "days": days, "arm": arm, "mean": float(own.mean()) if shown else None})
+    curves = _curves(engine, members, until, range(len(members.arms)))
+    whole = _held_out(engine, workspace, spec, members)
+    against: list[dict[str, Any]] = []
+    if whole is not None:
+        for (name, days), y in _measured(engine, whole.spine, CURVES, MONTHS, until).items():
+            against += _horizons(whole, y, name, days, whole.arms, HOLDOUT)
+        curves += _curves(engine, whole, until, [0])
     last = max(members.spine["as_of"].to_pylist())
     complete = {str(days): bool(until and last + timedelta(days=days) <= until) for days in MONTHS}
     ready = {str(days): (last + timedelta(days=days)).isoformat() for days in MONTHS}
     return {
         "effects": rows,
-        "holdout": _against_holdout(engine, workspace, spec, members, until),
+        "holdout": against,
         "curves": curves,
         "complete": complete,
         "ready": ready,
@@ -74,8 +76,12 @@ def _horizons(
 ) -> list[dict[str, Any]]:
     rows = []
     for place, found in enumerate(
-        horizon(y, members.arm, len(arms), days, covariates=members.covariates, alpha=members.alpha), start=1
-    ):
+        horizon(
+            y, members.arm, len(arms), days, covariates=members.covariates, clusters=members.clusters,
+            alpha=members.alpha,
+        ),
+        start=1,
+    ):  # fmt: skip
         row: dict[str, Any] = {"outcome": name, "days": days, "arm": arms[place], "against": against}
         row.update(mean_held_out=None, mean_arm=None, effect=None, low=None, high=None, p_value=None)
         if members.enough(y, place):
@@ -84,27 +90,42 @@ def _horizons(
     return rows
 
 
-def _against_holdout(
-    engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members, until: datetime | None
-) -> list[dict[str, Any]]:
-    """Every arm against members of the same population whom no campaign may touch; empty where there are none."""
+def _held_out(engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members) -> Members | None:
+    """Members of the same population whom no campaign may touch, as the control of all arms; None without any."""
     times = set(members.spine["as_of"].to_pylist())
     if not workspace.config.holdout or len(times) != 1:
-        return []
+        return None
     assigned = members.spine["member_id"].to_pylist()
     if holdout(assigned, workspace.config.holdout).any():
-        return []  # the holdout was touched, so it holds nothing out
+        return None  # the holdout was touched, so it holds nothing out
     everyone = population(engine, spec, times.pop())
     out = everyone.filter(pa.array(holdout(everyone["member_id"].to_pylist(), workspace.config.holdout)))
-    if out.num_rows < members.min_cell:
-        return []
     held = out.select(["member_id", "as_of"])
+    clusters = None
+    if spec.cluster is not None:
+        store = to_frame(build_columns(engine, held, [spec.cluster]), [spec.cluster])[spec.cluster]
+        known = store.notna().to_numpy()  # whoever has no cluster could not have been assigned either
+        held, store = held.filter(pa.array(known)), store[known]
+        clusters = codes(pd.concat([store, members.frame[spec.cluster]], ignore_index=True))
+    if held.num_rows < members.min_cell:
+        return None
     joined = pa.concat_tables([held, members.spine.select(["member_id", "as_of"]).cast(held.schema)])
-    arm = np.concatenate([np.zeros(out.num_rows, dtype=np.int64), members.arm + 1])
+    arm = np.concatenate([np.zeros(held.num_rows, dtype=np.int64), members.arm + 1])
     arms = (HOLDOUT, *members.arms)
-    whole = Members(joined, arms, arm, None, members.frame, members.min_cell, members.alpha)
-    values = _measured(engine, joined, CURVES, MONTHS, until)
-    return [row for (name, days), y in values.items() for row in _horizons(whole, y, name, days, arms, HOLDOUT)]
+    return Members(joined, arms, arm, None, members.frame, members.min_cell, members.alpha, clusters)
+
+
+def _curves(engine: Engine, members: Members, until: datetime | None, arms: Sequence[int]) -> list[dict[str, Any]]:
+    """Cumulative means a member by week, of some arms."""
+    curves = []
+    weeks = [7 * week for week in range(1, WEEKS + 1)]
+    for (name, days), y in _measured(engine, members.spine, CURVES, weeks, until).items():
+        for place in arms:
+            own = y[members.arm == place]
+            shown = len(own) >= members.min_cell and (own != 0).sum() >= members.min_cell
+            mean = float(own.mean()) if shown else None
+            curves.append({"outcome": name, "days": days, "arm": members.arms[place], "mean": mean})
+    return curves
 
 
 def _projection(
@@ -133,7 +154,7 @@ def _projection(
             continue
         found = project(
             surrogates[own], (members.arm[own] == place).astype(np.int64), history, target,
-            measured=None if seen is None else seen[own], alpha=members.alpha,
+            measured=None if seen is None else seen[own], clusters=members.clusters_of(own), alpha=members.alpha,
         )  # fmt: skip
         rows.append(
             {
@@ -153,7 +174,10 @@ def wearing_off(engine: Engine, members: Members, until: datetime | None) -> lis
     if len(totals) < 2:
         return []
     by_week = np.diff(np.column_stack([np.zeros(len(members.arm)), *totals]), axis=1)
-    found = novelty(by_week, members.arm, len(members.arms), covariates=members.covariates, alpha=members.alpha)
+    found = novelty(
+        by_week, members.arm, len(members.arms), covariates=members.covariates, clusters=members.clusters,
+        alpha=members.alpha,
+    )  # fmt: skip
     adjusted = holm([one.trend.p_value for one in found])
     rows = []
     for place, (one, p) in enumerate(zip(found, adjusted, strict=True), start=1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,8 @@ class Members:
     arm : ndarray of shape (n_members,)
         Place in ``arms``, the control first.
     covariates : ndarray of shape (n_members, n_covariates), optional
+    clusters : ndarray of shape (n_members,), optional
+        Where whole clusters were assigned: that of each member.
     frame
         Features as of the assignment.
     """
@@ -38,6 +41,7 @@ class Members:
     frame: pd.DataFrame
     min_cell: int
     alpha: float
+    clusters: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, spine: pa.Table, spec: ExperimentSpec, frame: pd.DataFrame, min_cell: int) -> Members:
@@ -46,14 +50,29 @@ class Members:
         arm = spine["arm"].to_pandas().map({name: place for place, name in enumerate(arms)}).to_numpy(dtype=np.int64)
         names = list(dict.fromkeys((*spec.stratify, *spec.covariates)))
         matrix = encode(frame, names, min_cell).matrix if names else np.empty((len(arm), 0))
-        sizes = np.bincount(arm, minlength=len(arms))
+        clusters = None if spec.cluster is None else codes(frame[spec.cluster])
+        units = arm if clusters is None else arm[np.unique(clusters, return_index=True)[1]]
+        sizes = np.bincount(units, minlength=len(arms))
         room = int(sizes[sizes > 0].min(initial=len(arm))) // 10
         matrix = matrix[:, :room]
-        return cls(spine, arms, arm, matrix if matrix.shape[1] else None, frame, min_cell, spec.alpha)
+        covariates = matrix if matrix.shape[1] else None
+        return cls(spine, arms, arm, covariates, frame, min_cell, spec.alpha, clusters)
+
+    def clusters_of(self, own: NDArray[Any]) -> NDArray[np.int64] | None:
+        """Clusters of some of the members, by mask or places, numbered without gaps."""
+        return None if self.clusters is None else np.unique(self.clusters[own], return_inverse=True)[1].astype(np.int64)
 
     def enough(self, y: Floats, place: int) -> bool:
         """Whether an arm and the control have members and cases enough to be shown."""
         return all(min((self.arm == a).sum(), ((self.arm == a) & (y != 0)).sum()) >= self.min_cell for a in (0, place))
+
+
+def codes(values: pd.Series[Any]) -> NDArray[np.int64]:
+    """Numbers of clusters; a member without one stands alone."""
+    found = pd.factorize(values.astype(object))[0].astype(np.int64)
+    alone = found < 0
+    found[alone] = found.max(initial=-1) + 1 + np.arange(alone.sum())
+    return found
 
 
 def plain(gap: Difference) -> dict[str, float | None]:

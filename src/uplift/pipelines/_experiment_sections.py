@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from uplift.config import ExperimentSpec, Workspace
 from uplift.data import Engine
+from uplift.errors import ConfigError
 from uplift.experiments import holm, meeting, tag_effects
 from uplift.features import observed_until
 from uplift.pipelines._experiment_lasting import long_term, wearing_off
 from uplift.pipelines._experiment_members import Floats, Members, number, plain
 from uplift.pipelines._experiment_reached import funnel, participation
+from uplift.pipelines._experiments import experiment_spec
 from uplift.rules import compile_rule
 from uplift.segments import build_columns, rule_columns
 
@@ -33,27 +37,18 @@ def sections(
     return {
         "long_term": long_term(engine, workspace, spec, members, until),
         "novelty": wearing_off(engine, members, until),
-        "overlap": _overlap(engine, spec, members, primary),
+        "overlap": _overlap(engine, workspace, spec, members, primary),
         "tags": _tags(engine, spec, members, primary),
         "funnel": funnel(engine, spec, members),
         "participation": participation(engine, spec, members),
     }
 
 
-def _overlap(engine: Engine, spec: ExperimentSpec, members: Members, primary: Floats | None) -> list[dict[str, Any]]:
+def _overlap(
+    engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members, primary: Floats | None
+) -> list[dict[str, Any]]:
     """Other experiments that assigned the same members while this one ran."""
-    longest = max(metric.window_days for metric in spec.metrics)
-    engine.register("_spine", members.spine.select(["member_id", "as_of"]))
-    met = engine.query(
-        """
-        SELECT a.experiment_id, a.member_id, a.arm FROM assignments a JOIN _spine s USING (member_id)
-        WHERE a.experiment_id <> $id AND a.assigned_at <= s.as_of + to_days($days)
-          AND a.assigned_at >= s.as_of - to_days($days)
-        ORDER BY 1, 2
-        """,
-        {"id": spec.id, "days": longest},
-    ).to_pandas()
-    engine.unregister("_spine")
+    met = _met(engine, workspace, spec, members)
     place = pd.Series(np.arange(len(members.arm)), index=members.spine["member_id"].to_pandas())
     rows = []
     for other, shared in met.groupby("experiment_id", sort=True):
@@ -64,19 +59,54 @@ def _overlap(engine: Engine, spec: ExperimentSpec, members: Members, primary: Fl
         codes = shared["arm"].map({name: i for i, name in enumerate(names)}).to_numpy(dtype=np.int64)
         y = np.full(len(members.arm), np.nan) if primary is None else primary
         known = ~np.isnan(y[own])
-        found = meeting(y[own][known], members.arm[own][known], codes[known], len(members.arms), len(names))
+        found = meeting(
+            y[own][known], members.arm[own][known], codes[known], len(members.arms), len(names),
+            clusters=members.clusters_of(own[known]),
+        )  # fmt: skip
+        independent = found.p_independent if members.clusters is None or _by_member(workspace, str(other)) else math.nan
         table = [[int(n) if n == 0 or n >= members.min_cell else None for n in row] for row in found.table.tolist()]
         small = any(n is None for row in table for n in row)
         rows.append(
             {
                 "experiment": str(other), "members": len(shared), "share": len(shared) / len(members.arm),
                 "arms": list(members.arms), "other_arms": names, "table": None if small else table,
-                "p_independent": number(found.p_independent), "p_interaction": number(found.p_interaction),
+                "p_independent": number(independent), "p_interaction": number(found.p_interaction),
             }
         )  # fmt: skip
     for row, p in zip(rows, holm([_nan(row["p_interaction"]) for row in rows]), strict=True):
         row["p_adjusted"] = number(float(p))
     return rows
+
+
+def _met(engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members) -> pd.DataFrame:
+    """Assignments of the same members by other experiments within the longest window: in the table, else in files."""
+    longest = timedelta(days=max(metric.window_days for metric in spec.metrics))
+    own = members.spine.select(["member_id", "as_of"]).to_pandas()
+    engine.register("_spine", members.spine.select(["member_id"]))
+    found = [
+        engine.query(
+            "SELECT a.experiment_id, a.member_id, a.arm, a.assigned_at FROM assignments a "
+            "JOIN _spine s USING (member_id) WHERE a.experiment_id <> $id",
+            {"id": spec.id},
+        ).to_pandas()
+    ]
+    engine.unregister("_spine")
+    told = {spec.id, *found[0]["experiment_id"]}
+    for path in sorted((workspace.experiments / "assigned").glob("*.parquet")):
+        rows = pq.read_table(path, columns=list(found[0].columns)).to_pandas()
+        found.append(rows[~rows["experiment_id"].isin(told)])
+    every = pd.concat([rows for rows in found if len(rows)] or found[:1], ignore_index=True)
+    every = every.merge(own, on="member_id")
+    apart = pd.to_datetime(every["assigned_at"], utc=True) - pd.to_datetime(every["as_of"], utc=True)
+    return every[apart.abs() <= longest].sort_values(["experiment_id", "member_id"]).reset_index(drop=True)
+
+
+def _by_member(workspace: Workspace, experiment_id: str) -> bool:
+    """Whether an experiment is known to assign members one by one."""
+    try:
+        return experiment_spec(workspace, experiment_id).cluster is None
+    except ConfigError:
+        return False
 
 
 def _tags(engine: Engine, spec: ExperimentSpec, members: Members, primary: Floats | None) -> list[dict[str, Any]]:
@@ -96,7 +126,8 @@ def _tags(engine: Engine, spec: ExperimentSpec, members: Members, primary: Float
     found = tag_effects(
         primary[complete], members.arm[complete], members.arms,
         {name: (has[complete], meant) for name, (has, meant) in tags.items()},
-        covariates=None if members.covariates is None else members.covariates[complete], alpha=spec.alpha,
+        covariates=None if members.covariates is None else members.covariates[complete],
+        clusters=members.clusters_of(complete), alpha=spec.alpha,
     )  # fmt: skip
     names = {tag.name: {"zh": tag.name_zh or tag.name, "en": tag.name_en or tag.name} for tag in spec.tags}
     rows = []

@@ -151,7 +151,7 @@ def _curves(reading: Reading) -> Block | None:
     lines = []
     for arm in dict.fromkeys(c["arm"] for c in curves):
         points = tuple((float(c["days"]), float(c["mean"])) for c in curves if c["arm"] == arm)
-        lines.append(Line(reading.name(arm), points))
+        lines.append(Line(reading.word("holdout") if arm == "holdout" else reading.name(arm), points))
     if not lines:
         return None
     vertical = f"{reading.word('outcome_spend')} ({reading.scale('money').name})"
