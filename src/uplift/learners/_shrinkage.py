@@ -22,8 +22,9 @@ NOTHING, ALIKE, APART = 0.2, 0.6, 0.2
 """Prior: the predictions tell nothing; one factor for all that they tell; one for "who", another for "which arm"."""
 EQUAL_ARMS = 0.5
 """Prior: the arms' mean effects do not differ from each other."""
-FEWEST = 0.01
-"""A prediction of which less than this would be kept is left out, so that nothing is scored for it."""
+LEAST, FEWEST = 0.1, 0.01
+"""Where less than the first would be kept of all predictions together, or than the second of one of them, nothing is:
+what is hardly there would only cost scoring, and toss between arms whose mean effects are close."""
 MOST_SUBSETS = 4
 """Up to so many predictions every subset of them may be averaged; of more only single ones, and all together."""
 _SLOPES = np.linspace(0.0, 1.0, 401)
@@ -187,7 +188,8 @@ def _by_group(values: Floats, groups: Ints | None) -> Floats:
 def _shrinkage(parts: Sequence[_Moments]) -> Shrinkage:
     sums = reduce(_Moments.__add__, parts)
     weights = _weights(sums)
-    weights[:, weights.max(axis=0) < FEWEST] = 0.0
+    few = weights.max(axis=0) < FEWEST
+    weights[:, few | (weights.sum(axis=1).max() < LEAST)] = 0.0
     return Shrinkage(_constant(sums), weights)
 
 
