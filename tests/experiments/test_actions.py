@@ -1,10 +1,13 @@
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from uplift.experiments import Metric, Text, analyze
+from uplift.experiments import ArmMeans, Metric, Text, analyze, look
+from uplift.experiments._situation import Situation
+from uplift.experiments.actions import recommend
 
 MONEY = {"spend": Metric("spend", "mean", unit="money", currency="CNY")}
 NUMBER = re.compile(r"[+-]?\d[\d,]*\.?\d*%?")
@@ -194,3 +197,17 @@ def test_both_languages_say_the_same_numbers(table):
         assert not re.search(r"[\u4e00-\u9fff][,;:()?!]|[,;:(?!][\u4e00-\u9fff]", said.zh)
         assert said.zh.endswith("。")
         assert "满减券" not in said.en
+
+
+def test_an_effective_arm_is_not_stopped_for_costs_that_it_does_not_have():
+    """Seven poor arms draw the eighth down to their mean, which is no reason to stop it."""
+    value = np.array([0.0, *[-0.4] * 7, 2.45])
+    cell = ArmMeans(value, np.diag([0.05**2, *[1.0] * 8]), np.full(9, 1e6), np.empty(0))
+    arms = ("control", *"abcdefgh")
+    spend = Metric("spend", "mean", unit="money", currency="CNY")
+    given = (arms, spend, lambda column, segment: cell, SimpleNamespace(status="effective"), ("h",), (), 900)
+    (action,) = recommend(Situation(*given, look(900, None)))
+    assert (action.kind, action.arm) == ("roll_out", "h")
+    assert action.gain > 0
+    (dear,) = recommend(Situation(*given, look(900, None), costs={"h": 5.0}))
+    assert (dear.kind, dear.reason) == ("stop", "costs_more")

@@ -111,9 +111,11 @@ def _main(situation: Situation, gain: Mapping[str, Gain]) -> Action | None:
     if status == "effective":
         effective = [arm for arm in situation.better if arm in gain]
         best = max(effective, key=lambda arm: gain[arm].expected, default=best)
-        if gain[best].mean > 0:
-            return _action(situation, "roll_out", "effective", best, gain[best])
-        return _action(situation, "stop", "costs_more", best, gain[best])
+        told = gain[best]
+        if told.mean <= 0 < told.expected and situation.cost(best) <= 0:
+            told = replace(told, mean=told.expected)  # it beat the control: the other arms do not take that away
+        pays = told.mean > 0
+        return _action(situation, "roll_out" if pays else "stop", "effective" if pays else "costs_more", best, told)
     if status == "harmful":
         worst = min((arm for arm in situation.worse if arm in gain), key=lambda arm: gain[arm].expected, default=best)
         return _action(situation, "stop", "harmful", worst, gain[worst])
