@@ -14,6 +14,7 @@ from uplift.data import as_arrow
 from uplift.errors import DesignError, InputError
 from uplift.experiments import Metric, analyze, analyze_table
 from uplift.experiments import _table as reading
+from uplift.experiments._leverage import WIDE
 
 SHARES = {"control": 0.5, "gift": 0.25, "voucher": 0.25}
 
@@ -177,6 +178,20 @@ def test_leverages_of_few_rows_and_wild_values(tmp_path):
     given = {"arm": "arm", "control": "b", "metrics": ["spend"], "covariates": ["tiny", "huge", "flag"], "min_cell": 5}
     rows, sums = analyze(df, **given).effects[0], analyze_table(tmp_path / "t.parquet", **given).effects[0]
     assert (sums.effect, sums.se, sums.p_value) == pytest.approx((rows.effect, rows.se, rows.p_value), rel=1e-6)
+
+
+def test_many_categories_as_covariates(parts):
+    """Sixty columns of covariates: vectors are then arrays of the engine, and still add up exactly."""
+    rng = np.random.default_rng(5)
+    df = campaign(3000)
+    for name in ("region", "shop", "source"):
+        df[name] = rng.choice([f"{name} {i}" for i in range(20)], len(df))
+    given = {"covariates": ["past", "region", "shop", "source"], "segments": ["tier"], "metrics": ["spend", "bought"]}
+    rows, sums, kept = compared(df, parts(df, "a"), **given)
+    assert max(effect["covariates"] for effect in sums["effects"]) > WIDE
+    close(rows, sums)
+    again = analyze_table(parts(df.sample(frac=1, random_state=2), "b"), **(GIVEN | given), threads=2).to_dict()
+    assert again["effects"] == kept["effects"]
 
 
 def test_without_covariates_the_engine_gives_hc2_in_one_pass(table, parts, monkeypatch):

@@ -283,6 +283,8 @@ def test_ten_useless_arms_are_rarely_called_useful(repeats, proof):
     family, naive, verdicts = 0, 0, 0
     for _ in range(repeats):
         result = analyze(blank(rng, 2200, arms), arm="arm", control="control", metrics=["bought"], covariates=["x"])
+        if result.verdict.status == "invalid":  # once in a thousand the arms differ before assignment by chance
+            continue
         family += min(e.p_adjusted for e in result.effects) < 0.05
         naive += min(e.p_value for e in result.effects) < 0.05
         verdicts += result.verdict.status in ("effective", "harmful")
@@ -311,6 +313,8 @@ def test_shuffled_arms_leave_nothing_to_discover_in_segments(repeats, proof):
         result = analyze(
             shuffled, arm="arm", control="none", metrics=["bought"], covariates=["x"], segments=["channel", "recency"]
         )
+        if result.verdict.status == "invalid":
+            continue
         parts = [e for e in result.effects if e.segment is not None]
         found["segments"] += min(e.p_adjusted for e in parts) < 0.05
         found["naive"] += min(e.p_value for e in parts) < 0.05

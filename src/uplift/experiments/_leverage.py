@@ -26,6 +26,8 @@ Floats = NDArray[np.float64]
 Name = tuple[str, str]
 """What is estimated, and of which metric."""
 LEAST = 1e-10
+WIDE = 24
+"""With more covariates, vectors are array columns: slower for a few, but their number no longer fills the cache."""
 """Least value of ``1 − h``, as for rows in memory."""
 
 
@@ -120,8 +122,14 @@ class _Statement:
         self.names = list(dict.fromkeys(name for name, _ in targets))
         self.block = {name: target.block for (name, _), target in targets.items()}
         self.parts = {name: list(target.parts) for (name, _), target in targets.items()}
-        used = {name for target in targets.values() for name in target.covariates}
-        self.covariates = [q.name for q in plan.blocks[0].quantities if q.name in used]
+        centre = {
+            name: float(target.moments.pooled().mean[0, target.moments.place(name)])
+            for target in targets.values()
+            for name in target.covariates
+        }
+        self.covariates = [q.name for q in plan.blocks[0].quantities if q.name in centre]
+        self.centre = np.array([centre[name] for name in self.covariates])
+        self.wide = len(self.covariates) > WIDE
         self.outcomes = list(dict.fromkeys(part for parts in self.parts.values() for part in parts))
         self.blocks = sorted(set(self.block.values()))
         self.keys = ["a"] if column is None else ["a", "s"]
@@ -130,16 +138,18 @@ class _Statement:
         """Variances by target."""
         rows, scales = self._coefficients(cells)
         names = list(dict.fromkeys(name for row in rows for name in row["coefficients"]))
+        empty = {name: np.zeros(len(self.covariates)) if name in self._vectors() else 0.0 for name in names}
+        columns = [column for name in names for column in self._columns(name, empty[name])]
         relation.records("DROP TABLE IF EXISTS fitted")
         relation.records(
-            f"CREATE TEMP TABLE fitted AS SELECT *, 0::INTEGER AS cell{''.join(f', 0::DOUBLE AS {n}' for n in names)} "
+            f"CREATE TEMP TABLE fitted AS SELECT *, 0::INTEGER AS cell, {', '.join(columns)} "
             f"FROM (SELECT {self._keys()} FROM {relation.sql}) LIMIT 0"
         )
         relation.connection.executemany(
-            f"INSERT INTO fitted VALUES ({', '.join('?' * (len(self.keys) + 1 + len(names)))})",
-            [[*row["keys"], row["cell"], *(row["coefficients"].get(name, 0.0) for name in names)] for row in rows],
+            f"INSERT INTO fitted VALUES ({', '.join('?' * (len(self.keys) + 1 + len(columns)))})",
+            [[*row["keys"], row["cell"], *self._values(row["coefficients"], empty)] for row in rows],
         )
-        sums = {row["cell"]: row for row in relation.records(self._sql(relation, names))}
+        sums = {row["cell"]: row for row in relation.records(self._sql(relation))}
         found = {}
         for (name, place), target in self.targets.items():
             number = next(i for i, cell in enumerate(cells) if cell.place == place)
@@ -166,7 +176,7 @@ class _Statement:
                 for target in here.values()
             }
             for arm, value in enumerate(cell.arms):
-                numbers: dict[str, float] = {}
+                numbers: dict[str, Any] = {}
                 for name, target in here.items():
                     if target.moments.count[arm] >= 2:
                         fit = fits[target.block, target.covariates]
@@ -179,39 +189,70 @@ class _Statement:
                         rows.append({"keys": keys, "cell": place, "coefficients": numbers})
         return rows, scales
 
-    def _of_target(self, name: Name, target: Target, fit: Whitened, arm: int) -> tuple[dict[str, float], float]:
+    def _of_target(self, name: Name, target: Target, fit: Whitened, arm: int) -> tuple[dict[str, Any], float]:
         """Coefficients of one arm, and how many steps one unit of its terms is."""
         b, o, moments = target.block, self.names.index(name), target.moments
         n = float(moments.count[arm])
         places = [self.covariates.index(column) for column in fit.columns]
-        numbers = {f"n{b}": 1 / n}
-        away = np.array([self._away(column, fit.mean[arm, i]) for i, column in enumerate(fit.columns)])
-        reach = np.minimum(np.abs(fit.triangle[arm]) @ away, 1.0) if len(away) else np.zeros(0)
-        for i, p in enumerate(places):
-            numbers |= {f"m{b}_{p}": float(fit.mean[arm, i]), f"g{b}_{p}": float(fit.target[arm, i])}
-            numbers |= {f"w{b}_{p}_{places[j]}": float(fit.triangle[arm, i, j]) for j in range(i + 1)}
+        triangle, mean = fit.triangle[arm], fit.mean[arm]
+        away = np.array([self._away(column, mean[i]) for i, column in enumerate(fit.columns)])
+        reach = np.minimum(np.abs(triangle) @ away, 1.0) if len(away) else np.zeros(0)
+        numbers: dict[str, Any] = {f"n{b}": 1 / n, f"g{b}": self._spread(places, fit.target[arm])}
+        shift = triangle @ (self.centre[places] - mean)
+        for p in range(len(self.covariates)):
+            i = places.index(p) if p in places else None
+            numbers[f"w{b}_{p}"] = self._spread(places, np.zeros(len(places)) if i is None else triangle[i])
+            numbers[f"m{b}_{p}"] = 0.0 if i is None else float(shift[i])
         joint = moments.with_sum("outcome", target.parts)
         y, x = joint.place("outcome"), [joint.place(column) for column in fit.columns]
-        slope = fit.triangle[arm] @ joint.product[arm, x, y]
+        slope = triangle @ joint.product[arm, x, y]
+        numbers[f"b{o}"] = self._spread(places, slope)
         left = max(float(joint.product[arm, y, y] - slope @ slope), 0.0)
         far = float(np.abs(slope) @ reach)
         for part, weight in target.parts.items():
-            mean = float(moments.mean[arm, moments.place(part)])
-            numbers |= {f"c{self.outcomes.index(part)}_{b}": mean, f"u{o}_{self.outcomes.index(part)}": weight[arm]}
-            far += abs(float(weight[arm])) * self._away(part, mean)
-        numbers |= {f"b{o}_{p}": float(slope[i]) for i, p in enumerate(places)}
-        scale = _scale(n, fit.target[arm], reach, left, far)
-        numbers[f"k{o}"] = scale
-        return numbers, scale
+            own, p = float(moments.mean[arm, moments.place(part)]), self.outcomes.index(part)
+            numbers |= {f"c{p}_{b}": own, f"u{o}_{p}": float(weight[arm])}
+            far += abs(float(weight[arm])) * self._away(part, own)
+        numbers[f"k{o}"] = _scale(n, fit.target[arm], reach, left, far)
+        return numbers, numbers[f"k{o}"]
+
+    def _spread(self, places: Sequence[int], values: Floats) -> Floats:
+        """Values of the covariates in use, nought for all others."""
+        found = np.zeros(len(self.covariates))
+        found[list(places)] = values
+        return found
 
     def _away(self, column: str, mean: float) -> float:
         q = self.quantities[column]
         return max(q.high - mean, mean - q.low, 0.0)
 
-    def _sql(self, relation: Relation, names: Sequence[str]) -> str:
+    def _vectors(self) -> set[str]:
+        """Coefficients that are one number a covariate."""
+        found = {f"b{o}" for o in range(len(self.names))} | {f"g{b}" for b in self.blocks}
+        return found | {f"w{b}_{p}" for b in self.blocks for p in range(len(self.covariates))}
+
+    def _columns(self, name: str, empty: Any) -> list[str]:
+        """Columns of one coefficient, without rows."""
+        if isinstance(empty, float):
+            return [f"0::DOUBLE AS {name}"]
+        if self.wide:
+            return [f"NULL::DOUBLE[{len(empty)}] AS {name}"]
+        return [f"0::DOUBLE AS {name}_{p}" for p in range(len(empty))]
+
+    def _values(self, given: Mapping[str, Any], empty: Mapping[str, Any]) -> list[Any]:
+        found: list[Any] = []
+        for name, nothing in empty.items():
+            value = given.get(name, nothing)
+            if isinstance(nothing, float):
+                found.append(value)
+            else:
+                found += [value.tolist()] if self.wide else value.tolist()
+        return found
+
+    def _sql(self, relation: Relation) -> str:
         """Rows with their cell's coefficients: coordinates, then leverages and residuals, then their sums."""
-        known = set(names)
-        columns = [f"{self._filled(column)} AS x{p}" for p, column in enumerate(self.covariates)]
+        x = [f"({self._filled(c)}) - {double(m)}" for c, m in zip(self.covariates, self.centre, strict=True)]
+        columns = self._vector("x", x)
         columns += [f"{self.quantities[column].real} AS y{p}" for p, column in enumerate(self.outcomes)]
         columns += [f"{self._test(b)} AS r{b}" for b in self.blocks if self.plan.blocks[b].known]
         match = "d.a IS NOT DISTINCT FROM k.a"
@@ -219,37 +260,43 @@ class _Statement:
             match += " AND d.s IS NOT DISTINCT FROM k.s"
         rows = f"(SELECT {self._keys()}, {', '.join(columns)} FROM {relation.sql})"
         joined = f"SELECT d.* EXCLUDE ({', '.join(self.keys)}), k.* FROM {rows} d JOIN fitted k ON {match}"
-        left = f"SELECT *, {', '.join(self._coordinates(known))} FROM ({joined})"
-        weighed = f"SELECT *, {', '.join([*self._leverages(known), *self._residuals(known)])} FROM ({left})"
+        left = f"SELECT *, {', '.join(self._coordinates())} FROM ({joined})"
+        weighed = f"SELECT *, {', '.join([*self._leverages(), *self._residuals()])} FROM ({left})"
         return f"SELECT cell, {', '.join(self._terms())} FROM ({weighed}) GROUP BY cell"
 
-    def _coordinates(self, known: set[str]) -> list[str]:
+    def _vector(self, name: str, numbers: Sequence[str]) -> list[str]:
+        if self.wide:
+            return [f"array_value({', '.join(numbers)}) AS {name}"]
+        return [f"{number} AS {name}_{p}" for p, number in enumerate(numbers)]
+
+    def _product(self, one: str, other: str, first: int | None = None) -> str:
+        """Inner product of two vectors, or of as many of their first numbers as are not nought."""
+        if self.wide:
+            return f"array_inner_product({one}, {other})"
+        return " + ".join(f"{one}_{p} * {other}_{p}" for p in range(first or len(self.covariates)))
+
+    def _coordinates(self) -> list[str]:
         found = []
         for b in self.blocks:
-            used = [p for p in range(len(self.covariates)) if f"m{b}_{p}" in known]
-            for p in used:
-                steps = [f"w{b}_{p}_{q} * (x{q} - m{b}_{q})" for q in used if f"w{b}_{p}_{q}" in known]
-                found.append(f"{' + '.join(steps)} AS z{b}_{p}")
+            k = len(self.covariates)
+            found += self._vector(f"z{b}", [f"{self._product(f'w{b}_{p}', 'x', p + 1)} + m{b}_{p}" for p in range(k)])
         return found
 
-    def _leverages(self, known: set[str]) -> list[str]:
+    def _leverages(self) -> list[str]:
         """``t² / (1 − h)``."""
         found = []
         for b in self.blocks:
-            used = [p for p in range(len(self.covariates)) if f"m{b}_{p}" in known]
-            share = " + ".join([f"n{b}", *(f"z{b}_{p} * g{b}_{p}" for p in used)])
-            leverage = " + ".join([f"n{b}", *(f"z{b}_{p} * z{b}_{p}" for p in used)])
-            found.append(f"({share}) * ({share}) / greatest(1 - ({leverage}), {double(LEAST)}) AS q{b}")
+            share, own = (f"(n{b} + {self._product(one, f'z{b}')})" for one in (f"g{b}", f"z{b}"))
+            found.append(f"{share} * {share} / greatest(1 - {own}, {double(LEAST)}) AS q{b}")
         return found
 
-    def _residuals(self, known: set[str]) -> list[str]:
+    def _residuals(self) -> list[str]:
         found = []
         for o, name in enumerate(self.names):
             b = self.block[name]
             places = [self.outcomes.index(part) for part in self.parts[name]]
             centred = " + ".join(f"u{o}_{p} * (y{p} - c{p}_{b})" for p in places)
-            fitted = [f" - b{o}_{p} * z{b}_{p}" for p in range(len(self.covariates)) if f"b{o}_{p}" in known]
-            found.append(f"{centred}{''.join(fitted)} AS e{o}")
+            found.append(f"{centred} - ({self._product(f'b{o}', f'z{b}')}) AS e{o}")
         return found
 
     def _terms(self) -> list[str]:
