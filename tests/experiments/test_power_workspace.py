@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from scipy.special import ndtri
 
 from uplift.cli import main
 from uplift.config import Workspace
 from uplift.data.simulator import simulate
+from uplift.pipelines._experiment_powered import power_curve
 from uplift.pipelines.experiment_define import define
-from uplift.pipelines.experiment_power import power_curve, power_from_workspace
+from uplift.pipelines.experiment_power import power_from_workspace
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +89,17 @@ def test_a_past_that_is_not_complete_is_refused(shop):
     assert done.exit_code == 2
     assert "or earlier" in done.output
     assert "come back" not in done.output
+
+
+def test_a_margin_says_how_many_members_prove_it(shop):
+    define(
+        shop, "guarded", arms=["control=1/2", "gift=1/2"], control="control", metrics=["ordered:14"],
+        guardrails=["spend:14"], margins=["spend=3"],
+    )  # fmt: skip
+    done = power_from_workspace(shop, "guarded")
+    basis, plan = done.basis["spend"], done.plans["spend"]
+    z = ndtri(0.975) + ndtri(0.8)
+    assert basis["margin_needs"] == pytest.approx((z * plan.sd * 2 / 3) ** 2, rel=1e-3)
+    assert "to prove that harm stays within 3 CNY" in done.to_text()
+    assert "ordered" in done.basis
+    assert "margin_needs" not in done.basis["ordered"]

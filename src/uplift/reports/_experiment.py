@@ -15,7 +15,7 @@ from uplift.reports._segments import segments
 from uplift.reports._words import WORDS, Language
 
 _STATUS_COLOUR = {"effective": "good", "harmful": "bad", "no_evidence": "flat", "too_early": "flat", "invalid": "bad"}
-_ACTION_COLOUR = {"roll_out": "good", "switch": "good", "stop": "bad", "run_on": "flat"}
+_ACTION_COLOUR = {"roll_out": "good", "switch": "good", "run_on": "flat"}
 
 
 def summarize_experiment(result: Mapping[str, Any], language: Language) -> dict[str, Any]:
@@ -73,10 +73,7 @@ def _next(reading: Reading) -> dict[str, Any]:
     """What to do next, and in which unit gains are counted; what to do where no action can be recommended."""
     given = reading.result.get("actions", ())
     status = reading.result["verdict"]["status"]
-    actions = [
-        {"text": str(action[reading.language]), "class": _ACTION_COLOUR.get(action.get("kind"), "flat")}
-        for action in given
-    ]
+    actions = [{"text": str(action[reading.language]), "class": _action_class(action)} for action in given]
     if not actions:
         return {"actions": [{"text": reading.word(f"next_{status}"), "class": "flat"}], "action_note": ""}
     units = dict.fromkeys(str(action.get("unit") or "") for action in given if action.get("gain") is not None)
@@ -84,6 +81,13 @@ def _next(reading: Reading) -> dict[str, Any]:
     if any(action.get("gain") is not None for action in given):
         said.append(reading.word("chance_note"))
     return {"actions": actions, "action_note": " ".join(said)}
+
+
+def _action_class(action: Mapping[str, Any]) -> str:
+    """Red only where something harms or costs, not where nothing was found."""
+    if action.get("reason") in ("harmful", "costs_more"):
+        return "bad"
+    return _ACTION_COLOUR.get(str(action.get("kind")), "flat")
 
 
 def _arms(reading: Reading) -> list[dict[str, str]]:

@@ -91,6 +91,9 @@ def _basis(basis: Mapping[str, Any], scale: Scale) -> str:
     if basis.get("clusters") is not None:
         counted = {"n": integer(basis["clusters"]), "icc": f"{basis['icc']:.3f}", "deff": f"{basis['deff']:.2f}"}
         said.append(word("power_clusters", language, **counted))
+    if basis.get("margin") is not None:
+        margin = scale.size(basis["margin"])
+        said.append(word("power_margin", language, margin=margin, n=integer(basis["margin_needs"])))
     if basis.get("few_clusters"):
         said.append(word("power_few_clusters", language))
     return "".join(said) if language == "zh" else " ".join(said)
