@@ -250,7 +250,7 @@ def look(
     >>> look(500, 1000).rule, look(1000, 1000).rule, look(500, 1000, at=(0.5, 1.0)).rule
     ('sequence', 'final', 'look')
     >>> round(look(500, 1000, at=(0.5, 1.0)).p_value(0.003), 4)
-    0.0495
+    0.0496
     """
     if size < 0 or (planned is not None and planned < 2):
         raise InputError(f"looks need a size of 0 or more and a plan of at least 2, found {size}, {planned}")
