@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uplift.errors import InputError
+from uplift.learners._memory import give_back
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -28,10 +29,13 @@ class Bins:
         Encoded features, ``(n, p)``.
     categorical
         Positions of categories.
+    threads
+        For making the bins; those of boosters are in their parameters.
     """
 
-    def __init__(self, matrix: Matrix, categorical: Sequence[int]) -> None:
+    def __init__(self, matrix: Matrix, categorical: Sequence[int], threads: int = 1) -> None:
         self.matrix = matrix
+        self.threads = threads
         self.categorical = tuple(categorical)
         self._made: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -85,7 +89,10 @@ class Bins:
         import lightgbm
 
         matrix = self.matrix if flag is None else np.column_stack([self.matrix, flag.astype(np.float32)])
-        return lightgbm.Dataset(matrix, categorical_feature=list(self.categorical), params=dict(params)).construct()
+        own = {**params, "num_threads": self.threads}
+        made = lightgbm.Dataset(matrix, categorical_feature=list(self.categorical), params=own).construct()
+        give_back(len(matrix))
+        return made
 
 
 _NOT_OF_BINS = frozenset(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from uplift.errors import InputError
 from uplift.learners._bins import Bins
+from uplift.learners._memory import give_back
 from uplift.learners._parts import HARMLESS, Sample, grow_in_parts
 from uplift.learners._quickscorer import MAX_LEAVES
 from uplift.learners._scorers import BoosterScorer, ConstantScorer, Scorer
@@ -57,6 +58,10 @@ class BoosterSettings:
         """The same for settings that grow the same trees."""
         named = sorted((name, str(v)) for name, v in self.params.items() if name != "num_threads")
         return repr((named, self.rounds, self.most_parts > 1 and (self.part_rows, self.most_parts)))
+
+    def on(self, threads: int) -> Self:
+        """The same trees from another number of threads."""
+        return replace(self, threads=threads, params={**self.params, "num_threads": threads})
 
     def parts(self, m: int) -> int:
         """Into how many parts ``m`` rows are cut."""
@@ -162,6 +167,7 @@ def _train(
 ) -> str:
     import lightgbm
 
+    give_back(len(rows))
     params = {**settings.params, "objective": objective}
     if len(rows) >= BY_COLUMN:
         del params["force_row_wise"]

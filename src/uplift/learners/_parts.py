@@ -62,11 +62,11 @@ class Sample:
         return float(np.log(mean / (1 - mean))) if logistic else mean
 
 
-def cut(m: int, parts: int, seed: int) -> list[Ints]:
+def cut(m: int, parts: int, seed: int) -> list[npt.NDArray[np.int32]]:
     """``m`` positions cut at random into parts of equal size, each ascending."""
     part = np.arange(m, dtype=np.int8 if parts < 128 else np.int32) % parts
     np.random.default_rng(seed).shuffle(part)
-    return [np.flatnonzero(part == k) for k in range(parts)]
+    return [np.flatnonzero(part == k).astype(np.int32) for k in range(parts)]
 
 
 def grow_in_parts(
@@ -114,6 +114,8 @@ def grow_in_parts(
             if booster.update():  # nothing more to split
                 break
         text = booster.model_to_string()
+        del booster
+        data.set_init_score(None)  # of no use until this part's next turn
         head, blocks = split_text(text)
         trees += valuing.value(text, blocks, parts, first=not trees)
     return join_text(head, trees) if trees else None

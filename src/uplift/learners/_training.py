@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from uplift.errors import InputError
 from uplift.learners._bins import Bins
 from uplift.learners._inputs import MIN_ARM_ROWS, Arms
+from uplift.learners._memory import give_back
 from uplift.learners._program import BLOCK
 from uplift.learners._propensity import check_effective, pairwise
 from uplift.learners._scorers import Scorer
@@ -107,6 +109,8 @@ class Pair:
     @cached_property
     def representative(self) -> Floats:
         """Sample weights that make the pair as a whole stand for these members, ``(m,)``, with the same mean."""
+        if self.reach.strides == (0,):  # everybody could have been in the pair to the same degree
+            return self.weight
         result = self.weight / self.reach
         return result * (self.weight.mean() / result.mean())
 
@@ -169,7 +173,7 @@ class Training:
     @property
     def bins(self) -> Bins:
         """The features, binned."""
-        return self.cache.get("bins", lambda: Bins(self.matrix, self.categorical))
+        return self.cache.get("bins", lambda: Bins(self.matrix, self.categorical, self.threads))
 
     @property
     def treated(self) -> Mask:
@@ -209,13 +213,22 @@ class Training:
         if self.within is not None:
             offered &= self.within
         rows = np.flatnonzero(offered & ((self.arms.codes == arm) | (self.arms.codes == 0)))
+        give_back(len(rows))
+        propensity = self.propensity
+        if propensity.strides[0] == 0:  # the same for every row, kept once
+            p, reach = (
+                np.broadcast_to(one, len(rows))
+                for one in (pairwise(propensity[:1], arm), propensity[:1, arm] + propensity[:1, 0])
+            )
+        else:
+            p, reach = pairwise(propensity[rows], arm), propensity[rows, arm] + propensity[rows, 0]
         return Pair(
             rows=rows,
             w=(self.arms.codes[rows] == arm).astype(np.int8),
             y=self.y[rows],
-            p=pairwise(self.propensity[rows], arm),
-            reach=self.propensity[rows, arm] + self.propensity[rows, 0],
-            weight=self.weight[rows],
+            p=p,
+            reach=reach,
+            weight=self.weight[rows] if self.weight.strides[0] else np.broadcast_to(self.weight[:1], len(rows)),
         )
 
     def _check(self, pair: Pair, arm: int, problems: list[str]) -> None:
@@ -262,15 +275,29 @@ class Training:
             ids = self.crossfit_ids
             wanted = np.ones(len(ids), dtype=bool) if self.within is None else self.within
             result = np.full(len(ids), np.nan)
-            for fold in np.unique(ids[wanted]):
-                model = self.fitted(rows[ids[rows] != fold], fit)
+            numbers = np.unique(ids[wanted])
+            models = self._each(numbers, lambda alone, fold: alone.fitted(rows[ids[rows] != fold], fit))
+            for fold, model in zip(numbers, models, strict=True):
                 chosen = np.flatnonzero(wanted & (ids == fold))
                 for start in range(0, len(chosen), BLOCK):
                     block = chosen[start : start + BLOCK]
                     result[block] = model.values(self.matrix[block], self.threads)
+                give_back(len(rows))
             return result
 
         return self.cache.get(key, make)
+
+    def _each(self, what: npt.NDArray[Any], work: Callable[[Training, Any], T]) -> list[T]:
+        """Work on several things at once, the threads shared out among them.
+
+        Boosters of few rows cannot keep several threads busy; several of them can.
+        """
+        workers = min(self.threads, len(what))
+        if workers == 1:
+            return [work(self, one) for one in what]
+        alone = replace(self, threads=self.threads // workers)
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(partial(work, alone), what))
 
 
 def _digest(rows: Ints, more: bytes = b"") -> str:

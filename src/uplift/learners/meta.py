@@ -49,7 +49,7 @@ class BoostedOutcome:
     def __call__(self, training: Training, rows: Ints, weight: Floats) -> Scorer:
         """Fit on some rows, with their weights."""
         fit = fit_classifier if training.binary else fit_regressor
-        return fit(self.settings, training.bins, rows, training.y[rows], weight)
+        return fit(self.settings.on(training.threads), training.bins, rows, training.y[rows], weight)
 
 
 class BoostedLearner(BaseUpliftLearner):
