@@ -88,6 +88,10 @@ class Pair:
     reach: Floats
     weight: Floats
 
+    def part(self, some: slice) -> Pair:
+        """A stretch of its rows."""
+        return Pair(*(values[some] for values in (self.rows, self.w, self.y, self.p, self.reach, self.weight)))
+
     @property
     def share(self) -> float:
         """Mean probability of the arm."""
