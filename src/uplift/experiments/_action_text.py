@@ -98,20 +98,20 @@ def _advice(situation: Situation, action: Action) -> tuple[str, str]:
     if action.kind == "roll_out":
         return f"建议推广 {zh}", f"Roll out {en}"
     if action.reason == "harmful":
-        return f"建议停用 {zh}，它有害", f"Stop {en}, it does harm"
+        return f"建议停用 {zh}：它有害", f"Stop {en}: it does harm"
     if action.reason == "costs_more":
-        return f"建议停用 {zh}，带来的抵不上成本", f"Stop {en}, it costs more than it brings"
+        return f"建议停用 {zh}：带来的抵不上成本", f"Stop {en}: it costs more than it brings"
     several = len(situation.arms) > 2
     zh, en = ("建议停用各方案", "Stop all arms") if several else (f"建议停用 {zh}", f"Stop {en}")
     if action.reason == "none_pays":
         zh_why, en_why = ("划算", "pay") if situation.in_money else ("有好处", "help")
-        return f"{zh}，预计没有一个{zh_why}" if several else f"{zh}，预计不会{zh_why}", (
-            f"{en}, none is expected to {en_why}" if several else f"{en}, it is not expected to {en_why}"
+        return f"{zh}：预计没有一个{zh_why}" if several else f"{zh}：预计不会{zh_why}", (
+            f"{en}: none is expected to {en_why}" if several else f"{en}: it is not expected to {en_why}"
         )
-    seen_zh, seen_en = ("", "") if not until else (f"，约需 {until} 人", f", it takes about {until} members")
+    seen_zh, seen_en = (f"（约需 {until} 人）", f" (that takes about {until} members)") if until else ("", "")
     return (
-        f"{zh}，即使有效，四倍的人也看不清{seen_zh}",
-        f"{en}, four times the members would not show any effect{seen_en}",
+        f"{zh}：即使有效，四倍的人也看不清{seen_zh}",
+        f"{en}: even four times the members would not show an effect{seen_en}",
     )
 
 
