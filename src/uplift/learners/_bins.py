@@ -69,7 +69,11 @@ class Bins:
         import lightgbm
 
         try:
-            data = self._dataset(params, flag).subset(rows).construct()
+            data = self._dataset(params).subset(rows).construct()
+            if flag is not None:  # its two bins are made by themselves: the features' need not be made again
+                column = flag[rows].astype(np.float32)[:, None]
+                own = {**params, "num_threads": self.threads}
+                data.add_features_from(lightgbm.Dataset(column, feature_name=["flag"], params=own).construct())
         except lightgbm.basic.LightGBMError as error:
             raise InputError(f"LightGBM refused the features: {error}; check the booster's parameters") from error
         data.set_label(target)
@@ -77,22 +81,19 @@ class Bins:
             data.set_weight(weight)
         return data
 
-    def _dataset(self, params: Mapping[str, Any], flag: npt.NDArray[np.bool_] | None) -> Any:
+    def _dataset(self, params: Mapping[str, Any]) -> Any:
         """All rows; made once for the same parameters."""
-        key = repr((sorted((name, str(v)) for name, v in params.items() if name not in _NOT_OF_BINS), flag is None))
-        with self._lock:
-            if key not in self._made:
-                self._made[key] = self._construct(params, flag)
-            return self._made[key]
-
-    def _construct(self, params: Mapping[str, Any], flag: npt.NDArray[np.bool_] | None) -> Any:
         import lightgbm
 
-        matrix = self.matrix if flag is None else np.column_stack([self.matrix, flag.astype(np.float32)])
-        own = {**params, "num_threads": self.threads}
-        made = lightgbm.Dataset(matrix, categorical_feature=list(self.categorical), params=own).construct()
-        give_back(len(matrix))
-        return made
+        key = repr(sorted((name, str(v)) for name, v in params.items() if name not in _NOT_OF_BINS))
+        with self._lock:
+            if key not in self._made:
+                own = {**params, "num_threads": self.threads}
+                self._made[key] = lightgbm.Dataset(
+                    self.matrix, categorical_feature=list(self.categorical), params=own
+                ).construct()
+                give_back(len(self.matrix))
+            return self._made[key]
 
 
 _NOT_OF_BINS = frozenset(

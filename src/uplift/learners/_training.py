@@ -90,7 +90,7 @@ class Pair:
 
     def part(self, some: slice) -> Pair:
         """A stretch of its rows."""
-        return Pair(*(values[some] for values in (self.rows, self.w, self.y, self.p, self.reach, self.weight)))
+        return Pair(self.rows[some], self.w[some], self.y[some], self.p[some], self.reach[some], self.weight[some])
 
     @property
     def share(self) -> float:
