@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,16 +71,25 @@ class Bins:
 
         try:
             data = self._dataset(params).subset(rows).construct()
-            if flag is not None:  # its two bins are made by themselves: the features' need not be made again
-                column = flag[rows].astype(np.float32)[:, None]
-                own = {**params, "num_threads": self.threads}
-                data.add_features_from(lightgbm.Dataset(column, feature_name=["flag"], params=own).construct())
+            if flag is not None:
+                self._add_flag(data, flag[rows], params)
         except lightgbm.basic.LightGBMError as error:
             raise InputError(f"LightGBM refused the features: {error}; check the booster's parameters") from error
         data.set_label(target)
         if weight is not None:
             data.set_weight(weight)
         return data
+
+    def _add_flag(self, data: Any, flag: npt.NDArray[np.bool_], params: Mapping[str, Any]) -> None:
+        """One more column, with bins of its own: the features' need not be made again."""
+        import lightgbm
+
+        column, own = flag.astype(np.float32)[:, None], {**params, "num_threads": self.threads}
+        more = lightgbm.Dataset(column, feature_name=["flag"], params=own).construct()
+        with self._lock, warnings.catch_warnings():
+            # raw values and names of categories are not kept here, so it matters not that they are not joined
+            warnings.filterwarnings("ignore", "Cannot add features from|Resetting categorical features")
+            data.add_features_from(more)
 
     def _dataset(self, params: Mapping[str, Any]) -> Any:
         """All rows; made once for the same parameters."""
