@@ -53,11 +53,11 @@ class BoosterSettings:
     part_rows: int = 1
     most_parts: int = 1
 
-    @property
-    def key(self) -> str:
-        """The same for settings that grow the same trees."""
+    def key(self, m: int) -> str:
+        """The same for settings that grow the same trees on ``m`` rows, and then on fewer of them."""
         named = sorted((name, str(v)) for name, v in self.params.items() if name != "num_threads")
-        return repr((named, self.rounds, self.most_parts > 1 and (self.part_rows, self.most_parts)))
+        parts = self.parts(m)
+        return repr((named, self.rounds, parts > 1 and (self.part_rows, parts)))
 
     def on(self, threads: int) -> Self:
         """The same trees from another number of threads."""

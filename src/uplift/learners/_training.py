@@ -35,9 +35,8 @@ T = TypeVar("T")
 class OutcomeFitter(Protocol):
     """How mean outcomes are learned."""
 
-    @property
-    def key(self) -> str:
-        """The same for fitters that learn the same from the same rows."""
+    def key(self, m: int) -> str:
+        """The same for fitters that learn the same from the same ``m`` rows, and from some of them."""
 
     def __call__(self, training: Training, rows: Ints, weight: Floats) -> Scorer:
         """Fit on some rows, ascending, with their weights, both ``(m,)``."""
@@ -265,7 +264,9 @@ class Training:
 
     def fitted(self, rows: Ints, fit: OutcomeFitter) -> Scorer:
         """The outcome model of some rows of one arm, weighted inversely to the probability of having received it."""
-        return self.cache.get(f"model {fit.key} {_digest(rows)}", lambda: fit(self, rows, self.inverse(rows)))
+        return self.cache.get(
+            f"model {fit.key(len(rows))} {_digest(rows)}", lambda: fit(self, rows, self.inverse(rows))
+        )
 
     def out_of_fold(self, rows: Ints, fit: OutcomeFitter) -> Floats:
         """What outcome models of some rows of one arm expect of everybody, ``(n,)``.
@@ -273,7 +274,7 @@ class Training:
         Each row's comes from the rows that are in other folds; NaN outside ``within``.
         """
         within = b"" if self.within is None else np.packbits(self.within).tobytes()
-        key = f"out of fold {fit.key} {_digest(rows, within)}"
+        key = f"out of fold {fit.key(len(rows))} {_digest(rows, within)}"
 
         def make() -> Floats:
             ids = self.crossfit_ids

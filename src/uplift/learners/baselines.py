@@ -75,7 +75,10 @@ class LogisticTLearner(BaseUpliftLearner):
 class CalibratedLinear:
     """A calibrated logistic regression, or for amounts a shrunk linear one."""
 
-    key = "calibrated linear"
+    def key(self, m: int) -> str:
+        """There is one of its kind."""
+        del m
+        return "calibrated linear"
 
     def __call__(self, training: Training, rows: Ints, weight: Floats) -> Scorer:
         """Fit on some rows, with their weights."""

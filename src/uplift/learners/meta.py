@@ -41,10 +41,9 @@ class BoostedOutcome:
 
     settings: BoosterSettings
 
-    @property
-    def key(self) -> str:
-        """The same for the same settings."""
-        return self.settings.key
+    def key(self, m: int) -> str:
+        """The same for settings that come to the same on ``m`` rows."""
+        return self.settings.key(m)
 
     def __call__(self, training: Training, rows: Ints, weight: Floats) -> Scorer:
         """Fit on some rows, with their weights."""
