@@ -25,6 +25,8 @@ Ints = npt.NDArray[np.intp]
 
 TREES_AT_ONCE = 10
 """Trees that one part of the rows grows before it is the next one's turn."""
+MOST_KEPT = 5_000_000
+"""Up to so many values of one byte each, bins of all parts are kept from turn to turn; of more they are taken anew."""
 HARMLESS = frozenset(
     {
         "bin_construct_sample_cnt", "cat_smooth", "feature_fraction", "feature_fraction_bynode", "max_bin",
@@ -94,10 +96,14 @@ def grow_in_parts(
     import lightgbm
 
     logistic = params["objective"] == "binary"
-    turns = []
-    for some in cut(len(sample.rows), parts, params["seed"]):
+
+    def made(some: npt.NDArray[np.int32]) -> Any:
         weight = None if sample.weight is None else sample.weight[some]
-        turns.append((some, dataset(sample.rows[some], sample.target[some], weight)))
+        return dataset(sample.rows[some], sample.target[some], weight)
+
+    pieces = cut(len(sample.rows), parts, params["seed"])
+    kept = len(sample.rows) * sample.matrix.shape[1] <= MOST_KEPT
+    turns = [made(some) for some in pieces] if kept else []
     valuing = _Valuing(sample, logistic, params["learning_rate"], params["lambda_l2"], params["num_threads"])
     # a part stands for all rows: what is asked of a leaf is asked of its share
     own = {
@@ -107,15 +113,16 @@ def grow_in_parts(
     }
     head, trees = "", list[str]()
     for turn, start in enumerate(range(0, rounds, TREES_AT_ONCE)):
-        some, data = turns[turn % parts]
+        some = pieces[turn % parts]
+        data = turns[turn % parts] if kept else made(some)
         data.set_init_score(valuing.score[some])
         booster = lightgbm.Booster({**own, "seed": (params["seed"] + turn) % (2**31 - 1)}, data)
         for _ in range(min(TREES_AT_ONCE, rounds - start)):
             if booster.update():  # nothing more to split
                 break
         text = booster.model_to_string()
-        del booster
         data.set_init_score(None)  # of no use until this part's next turn
+        del booster, data
         head, blocks = split_text(text)
         trees += valuing.value(text, blocks, parts, first=not trees)
     return join_text(head, trees) if trees else None

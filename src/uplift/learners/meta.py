@@ -190,7 +190,9 @@ class RLearner(BoostedLearner):
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
         ratio = by_block(residual_ratio, pair, *self._crossfitted(training, pair))
-        weight = pair.representative * (pair.w - pair.p) ** 2
+        weight = pair.w - pair.p
+        weight *= weight
+        weight *= pair.representative
         return [Term(1.0, self._effect_model(training, pair.rows, ratio, weight))]
 
 
