@@ -282,12 +282,13 @@ class Training:
             result = np.full(len(ids), np.nan)
             numbers = np.unique(ids[wanted])
             models = self._each(numbers, lambda alone, fold: alone.fitted(rows[ids[rows] != fold], fit))
+            give_back(len(rows))
             for fold, model in zip(numbers, models, strict=True):
                 chosen = np.flatnonzero(wanted & (ids == fold))
                 for start in range(0, len(chosen), BLOCK):
                     block = chosen[start : start + BLOCK]
                     result[block] = model.values(self.matrix[block], self.threads)
-                give_back(len(rows))
+            give_back(len(rows))
             return result
 
         return self.cache.get(key, make)
