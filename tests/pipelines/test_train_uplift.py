@@ -380,3 +380,19 @@ def test_no_member_is_named_in_runs_or_in_mlflow(trained: Workspace) -> None:
                 looked += 1
                 assert not [member for member in ids if member in content], path.relative_to(trained.root)
     assert looked > 20
+
+
+def test_other_outcomes_get_the_members_of_the_ensemble_that_were_worth_keeping():
+    from types import SimpleNamespace
+
+    from uplift.pipelines.train_uplift import _again
+
+    def again(**weights):
+        both = {name: {"level": kept, "between_arms": 0.0} for name, kept in weights.items()}
+        search = SimpleNamespace(best_name_="ensemble", best_estimator_=SimpleNamespace(weights_=both))
+        return _again(search, UpliftSpec())
+
+    assert again(logistic_T=0.2, S=0.0, X=0.3).members == ("logistic_T", "X")
+    assert type(again(logistic_T=0.0, S=0.0, X=0.0)).__name__ == "ConstantEffect"
+    alone = SimpleNamespace(best_name_="DR", best_estimator_=None)
+    assert type(_again(alone, UpliftSpec())).__name__ == "DRLearner"

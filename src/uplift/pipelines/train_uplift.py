@@ -17,7 +17,7 @@ from uplift.config import UpliftSpec, Workspace
 from uplift.data import Engine, fingerprint
 from uplift.errors import InputError
 from uplift.evaluation import GateResult, PolicyGain, UpliftSearchCV, uplift_gate
-from uplift.learners import BaseUpliftLearner, make_learner
+from uplift.learners import BaseUpliftLearner, EnsembleLearner, make_learner
 from uplift.learners.bundle import load_bundle, output_columns, save_bundle
 from uplift.pipelines._training import Progress, Trained, as_csv, find_spec, fold_text, informative, signature, silent
 from uplift.pipelines._uplift_data import CONTROL, UpliftData, uplift_data
@@ -135,9 +135,18 @@ def fit_outcomes(
             models[outcome.name] = search.best_estimator_
             continue
         progress(f"fitting {search.best_name_} for {outcome.name}")
-        chosen = _learner(search.best_name_, spec)
+        chosen = _again(search, spec)
         models[outcome.name] = _search({search.best_name_: chosen}, outcome.name, data, spec, columns).best_estimator_
     return models
+
+
+def _again(search: UpliftSearchCV, spec: UpliftSpec) -> BaseUpliftLearner:
+    """The chosen learner for another outcome; of an ensemble the members that were worth keeping."""
+    learner = _learner(search.best_name_, spec)
+    if not isinstance(learner, EnsembleLearner):
+        return learner
+    kept = [name for name, weights in search.best_estimator_.weights_.items() if any(weights.values())]
+    return learner.set_params(members=tuple(kept)) if kept else _learner("constant", spec)
 
 
 def _search(
