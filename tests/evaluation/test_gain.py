@@ -7,7 +7,7 @@ import pytest
 
 from uplift.data.simulator.worlds import make_world
 from uplift.errors import InputError
-from uplift.evaluation import aipw_scores, best_arm, churn_gate, gate, policy_gain, uplift_gate
+from uplift.evaluation import GainUnit, aipw_scores, best_arm, churn_gate, gate, policy_gain, uplift_gate
 from uplift.metrics import churn_metrics
 
 
@@ -111,12 +111,44 @@ def test_reasons_carry_the_same_numbers_in_both_languages(world, scores):
     challenger, champion = (policy_gain(scores, e) for e in (world.effects, world.effects[:, ::-1]))
     result = uplift_gate(challenger, champion)
     assert set(result.to_dict()) == {"passed", "reasons_en", "reasons_zh"}
-    number = f"{challenger.less(champion).value:+.4g}"
-    assert number in result.reasons_en[0]
-    assert number in result.reasons_zh[0]
+    numbers = result.reasons_en[0].partition(": ")[2]
+    assert numbers.startswith(f"{challenger.less(champion).value:+.4f} ± ")
+    assert result.reasons_zh[0].partition("：")[2] == numbers
     assert len(result.to_pandas()) == 1
     with pytest.raises(InputError, match="z must not be negative"):
         uplift_gate(challenger, z=-1)
+
+
+def test_reasons_have_the_unit_of_the_outcome_at_every_number(world, scores):
+    challenger = policy_gain(scores, world.effects)
+    gain = challenger.gain
+    money = uplift_gate(challenger, unit=GainUnit("money", "CNY"))  # values are cents
+    en, zh = money.reasons_en[0].partition(": ")[2], money.reasons_zh[0].partition("：")[2]
+    assert en == zh
+    assert en.startswith(f"+¥{gain.value / 100:.6f} ± ¥{gain.se / 100:.6f} ≥ −1 × ¥")
+    points = uplift_gate(challenger, unit=GainUnit("share"))
+    assert points.reasons_en[0].count(" points") == 3
+    assert points.reasons_zh[0].count(" 个百分点") == 3
+    assert (
+        points.reasons_zh[0].partition("：")[2].replace(" 个百分点", " points") == points.reasons_en[0].split(": ")[1]
+    )
+    assert not any(":" in reason for reason in (*money.reasons_zh, *points.reasons_zh))
+    assert uplift_gate(challenger, unit=GainUnit("money")).reasons_zh[0].count("¥") == 0
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "se", "zh", "en"),
+    [
+        (GainUnit("money", "CNY"), 137.2, 182.0, "+¥1.37 ± ¥1.82", "+¥1.37 ± ¥1.82"),
+        (GainUnit("money", "SGD"), -123456.0, 18200.0, "-1,234.56 SGD ± 182.00 SGD", "-1,234.56 SGD ± 182.00 SGD"),
+        (GainUnit("money", "CNY"), 0.0, 0.0, "+¥0.00 ± ¥0.00", "+¥0.00 ± ¥0.00"),
+        (GainUnit("money", "CNY"), 1.372, None, "+¥0.0137", "+¥0.0137"),
+        (GainUnit("count"), 0.0312, 0.0118, "+0.0312 次 ± 0.0118 次", "+0.0312 times ± 0.0118 times"),
+        (GainUnit(), 1234.5, 200.0, "+1,234 ± 200", "+1,234 ± 200"),
+    ],
+)
+def test_a_gain_is_written_with_its_unit(unit, value, se, zh, en):
+    assert unit.text(value, se) == (zh, en)
 
 
 def test_the_churn_gate():
@@ -132,5 +164,8 @@ def test_the_churn_gate():
     assert not churn_gate(churn_metrics(y, 100 * p), blind).passed  # no probability, no calibration
     result = churn_gate(good, blind)
     assert len(result.reasons_en) == len(result.reasons_zh) == 2
+    assert [text.partition("：")[2] for text in result.reasons_zh] == [
+        text.split(": ")[1] for text in result.reasons_en
+    ]
     with pytest.raises(InputError, match="use the same rows"):
         churn_gate(good, churn_metrics(y[:100], p[:100]))

@@ -6,19 +6,30 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 
-from uplift.config import Workspace
+from uplift.config import UpliftSpec, Workspace
+from uplift.pipelines import train_uplift
+from uplift.pipelines.models import ModelView
 from uplift.pipelines.train_churn import train_churn
-from uplift.tracking import open_registry
+from uplift.tracking import Run, open_registry
 
 # MLflow and SQLAlchemy warn their own developers on import and when a connection is collected
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 Call = Callable[..., Any]
+PARAMS = {
+    "rows_train": 900,
+    "rows_held_out": 300,
+    "arms": 2,
+    "learner": "DR",
+    "candidates": "S, DR",
+    "value_outcome": "margin",
+}
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +147,23 @@ def test_the_audit_log_names_no_one(versions: Workspace) -> None:
     for line in lines:
         assert set(json.loads(line)) == {"at", "name", "alias", "version", "from", "key", "reason"}
     assert not list(Path(versions.runs).glob(".writing-*"))
+
+
+def test_gains_of_a_model_are_shown_in_money() -> None:
+    """They are logged in cents."""
+    spec = UpliftSpec().model_dump(mode="json")
+    metrics = {"policy.gain": 137.2, "policy.gain_se": 182.0, "outcome.mean": 0.25}
+    run = SimpleNamespace(metrics=metrics, gate={"passed": True, "reasons_en": ["fine"]}, spec=spec, params=PARAMS)
+    version: Any = SimpleNamespace(name="uplift", version=1, aliases=("champion",), digest="0" * 64)
+    local: Any = SimpleNamespace(run=run)
+    text = ModelView(version, local, "CNY").text()
+    assert "policy.gain = +¥1.37\n" in text
+    assert "policy.gain_se = +¥1.82\n" in text
+    assert "outcome.mean = 0.25\n" in text
+    run.tags = {"verdict": "no evidence"}
+    metrics |= {"policy.best_single_gain": 20.0, "policy.over_single": 117.2, "policy.over_single_se": 90.0}
+    told = train_uplift._lines(cast(Run, run), "CNY")[-1]
+    assert told == (
+        "margin per member against nobody: +¥1.37 ± ¥1.82; best single offer for all: +¥0.200; difference "
+        "+¥1.172 ± ¥0.900"
+    )

@@ -15,6 +15,7 @@ import pytest
 from uplift.config import UpliftSpec, Workspace, read_spec
 from uplift.data import Engine
 from uplift.errors import InputError
+from uplift.evaluation import GainUnit
 from uplift.learners.bundle import load_bundle
 from uplift.pipelines import train_uplift as module
 from uplift.pipelines._training import Trained
@@ -26,6 +27,7 @@ from uplift.tracking import LocalRun, Registry
 # MLflow and SQLAlchemy warn their own developers on import and when a connection is collected
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+CNY = GainUnit("money", "CNY")
 MakeShop = Callable[..., Any]
 MakeRegistry = Callable[[Workspace], Registry]
 
@@ -189,7 +191,11 @@ def test_it_finds_whom_the_coupon_helps(learned: Learned, data: UpliftData) -> N
 def test_money_is_shown_in_units_and_logged_in_cents(learned: Learned) -> None:
     _, _, done = learned
     assert 100 < done.metrics["policy.gain"] < 5_000
-    assert f"{done.metrics['policy.gain'] / 100:+.4f}" in done.text()
+    told = CNY.text(done.metrics["policy.gain"], done.metrics["policy.gain_se"]).en
+    assert told.startswith("+¥")
+    assert f"against nobody: {told}; " in done.text()
+    assert f"per member: {told} ≥ " in done.gate["reasons_en"][0]
+    assert f"：{told} ≥ " in done.gate["reasons_zh"][0]
 
 
 def test_folds_and_the_gain_curve_are_logged(learned: Learned, data: UpliftData) -> None:
@@ -282,12 +288,12 @@ def test_the_gate_compares_with_the_champion_on_members_kept_back(
     good = effects_of(load_bundle(champion.folder), "margin", data)
     assert good.shape == (data.held_out.sum(), 2)
     worse = valuing.gain("margin", -good)
-    refused = module._gate(worse, champion, valuing, data, spec)
+    refused = module._gate(worse, champion, valuing, data, spec, CNY)
     assert not refused.passed
     assert "the champion" in refused.reasons_en[0]
-    same = module._gate(valuing.gain("margin", good), champion, valuing, data, spec)
+    same = module._gate(valuing.gain("margin", good), champion, valuing, data, spec, CNY)
     assert same.passed
-    first = module._gate(valuing.gain("margin", good), None, valuing, data, spec)
+    first = module._gate(valuing.gain("margin", good), None, valuing, data, spec, CNY)
     assert "treating nobody" in first.reasons_en[0]
 
 
@@ -299,7 +305,7 @@ def test_a_champion_that_cannot_be_compared_does_not_block(learned: Learned, dat
     good = valuing.gain("margin", effects_of(load_bundle(champion.folder), "margin", data))
     needed = load_bundle(champion.folder).features
     other = UpliftData(**{**data.__dict__, "X": data.X.drop(columns=list(needed)).assign(visits=1.0)})
-    result = module._gate(good, champion, valuing, other, spec)
+    result = module._gate(good, champion, valuing, other, spec, CNY)
     assert result.passed
     assert "could not be compared" in result.reasons_en[-1]
     assert "无法与现用模型比较" in result.reasons_zh[-1]
@@ -317,7 +323,7 @@ def test_an_offer_that_the_champion_does_not_know_is_never_its_choice(learned: L
     assert (effects[:, 1] == 0).all()
     gain = valuing.gain("margin", effects)
     assert gain.shares["new"] == 0
-    assert "the champion" in module._gate(gain, champion, valuing, newer, spec).reasons_en[0]
+    assert "the champion" in module._gate(gain, champion, valuing, newer, spec, CNY).reasons_en[0]
 
 
 def test_large_baskets_are_moved_in_for_fitting_and_counted_as_they_are(

@@ -2,7 +2,7 @@
 
 from uplift.evaluation.folds import TimeSplit, fold_ids, time_split
 from uplift.evaluation.gain import PolicyGain, best_arm, policy_gain
-from uplift.evaluation.gates import GateResult, churn_gate, gate, uplift_gate
+from uplift.evaluation.gates import GainUnit, GateResult, churn_gate, gate, uplift_gate
 from uplift.evaluation.groups import GroupEffect, GroupEffects, group_effects
 from uplift.evaluation.intervals import EffectBand, EffectBands, effect_bands
 from uplift.evaluation.responders import ResponderRule, ResponderRules, responder_rules
@@ -15,6 +15,7 @@ __all__ = [
     "ChurnMetrics",
     "EffectBand",
     "EffectBands",
+    "GainUnit",
     "GateResult",
     "GroupEffect",
     "GroupEffects",

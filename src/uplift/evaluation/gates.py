@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy.typing as npt
 
+from uplift.config import with_currency
 from uplift.errors import InputError
 from uplift.evaluation.gain import PolicyGain, policy_gain
 from uplift.evaluation.scores import Scores
@@ -43,7 +45,71 @@ class GateResult(Rendered):
         ]
 
 
-def uplift_gate(challenger: PolicyGain, champion: PolicyGain | None = None, *, z: float = 1.0) -> GateResult:
+class Text(NamedTuple):
+    """The same in both languages."""
+
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True)
+class GainUnit:
+    """In what a gain per member is counted, and how it is written.
+
+    Attributes
+    ----------
+    kind
+        ``money``: values are cents and are written in units of the currency · ``share``: values are shares and are
+        written in percentage points · ``count`` · ``number``: as it is, of no known unit.
+    currency
+        Code of the currency, of money.
+
+    Examples
+    --------
+    >>> GainUnit("money", "CNY").text(137.2, 182.0).zh, GainUnit("share").text(0.0123, 0.004).en
+    ('+¥1.37 ± ¥1.82', '+1.230 points ± 0.400 points')
+    """
+
+    kind: Literal["money", "share", "count", "number"] = "number"
+    currency: str | None = None
+
+    def text(self, value: float, se: float | None = None) -> Text:
+        """A gain with its standard error, in both languages, with the digits that the standard error calls for."""
+        digits = self.digits(value if se is None else se)
+        zh, en = self._one(value, digits, "+")
+        if se is None:
+            return Text(zh, en)
+        zh_se, en_se = self._one(se, digits)
+        return Text(f"{zh} ± {zh_se}", f"{en} ± {en_se}")
+
+    def size(self, value: float) -> Text:
+        """An amount without a sign."""
+        return Text(*self._one(value, self.digits(value)))
+
+    def digits(self, value: float) -> int:
+        """After the point: three figures, and of money at least two digits."""
+        shown = abs(value) * self._factor
+        least = 2 if self.kind == "money" else 0
+        return min(max(2 - math.floor(math.log10(shown)), least), 6) if shown > 0 else max(least, 2)
+
+    @property
+    def _factor(self) -> float:
+        return {"money": 0.01, "share": 100.0}.get(self.kind, 1.0)
+
+    def _one(self, value: float, digits: int, sign: str = "") -> tuple[str, str]:
+        number = f"{value * self._factor:{sign},.{digits}f}"
+        if self.kind == "money":
+            return (with_currency(number, self.currency),) * 2
+        zh, en = {"share": (" 个百分点", " points"), "count": (" 次", " times")}.get(self.kind, ("", ""))
+        return number + zh, number + en
+
+
+PLAIN = GainUnit()
+
+
+def uplift_gate(
+    challenger: PolicyGain, champion: PolicyGain | None = None, *, z: float = 1.0, unit: GainUnit = PLAIN
+) -> GateResult:
     """Pass when the challenger's policy is not worse than the champion's by more than ``z`` standard errors.
 
     Without a champion the comparison is with treating nobody: a policy that is clearly worse than doing nothing does
@@ -55,6 +121,8 @@ def uplift_gate(challenger: PolicyGain, champion: PolicyGain | None = None, *, z
         From :func:`policy_gain`, on the same scores, of members that fitted and chose neither.
     z
         Standard errors of the paired difference.
+    unit
+        Of the outcome; the reasons are written in it.
     """
     if z < 0:
         raise InputError(f"z must not be negative, found {z}")
@@ -64,11 +132,11 @@ def uplift_gate(challenger: PolicyGain, champion: PolicyGain | None = None, *, z
     against_en = "treating nobody" if champion is None else "the champion"
     against_zh = "不发放任何优惠" if champion is None else "现用模型"
     sign = "≥" if passed else "<"
-    numbers = f"{difference.value:+.4g} ± {se:.3g} {sign} −{z:g} × {se:.3g}"
+    gap, error = unit.text(difference.value, se), unit.size(se)
     return GateResult(
         passed,
-        (f"policy value against {against_en}, per member: {numbers}",),
-        (f"人均策略价值与{against_zh}相比:{numbers}",),
+        (f"policy value against {against_en}, per member: {gap.en} {sign} −{z:g} × {error.en}",),
+        (f"人均策略价值与{against_zh}相比：{gap.zh} {sign} −{z:g} × {error.zh}",),
     )
 
 
@@ -80,11 +148,12 @@ def gate(
     z: float = 1.0,
     cost: npt.ArrayLike = 0.0,
     clusters: npt.ArrayLike | None = None,
+    unit: GainUnit = PLAIN,
 ) -> GateResult:
     """:func:`uplift_gate` from predicted effects, ``(n, n_arms)``, of both models for the rows of the scores."""
     first = policy_gain(scores, challenger, cost=cost, clusters=clusters)
     second = None if champion is None else policy_gain(scores, champion, cost=cost, clusters=clusters)
-    return uplift_gate(first, second, z=z)
+    return uplift_gate(first, second, z=z, unit=unit)
 
 
 def churn_gate(
@@ -116,5 +185,5 @@ def churn_gate(
     return GateResult(
         ranks and calibrated,
         (f"AUC over the baseline: {auc}", f"expected calibration error: {error}"),
-        (f"AUC 高于基准规则:{auc}", f"期望校准误差:{error}"),
+        (f"AUC 高于基准规则：{auc}", f"期望校准误差：{error}"),
     )

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from uplift.evaluation import PolicyGain, Scores, aipw_scores, group_effects, policy_gain
+from uplift.evaluation import GainUnit, PolicyGain, Scores, aipw_scores, group_effects, policy_gain
+from uplift.features import OUTCOMES
 from uplift.learners.bundle import Bundle
 from uplift.pipelines._uplift_data import CONTROL, UpliftData
 
@@ -93,3 +94,9 @@ def effects_of(bundle: Bundle, outcome: str, data: UpliftData) -> np.ndarray:
         if arm in known:
             effects[:, column] = predicted[:, known[arm]]
     return effects
+
+
+def gain_unit(spec: Mapping[str, Any], currency: str) -> GainUnit:
+    """In what the gains of a model of this specification are counted: the unit of its value outcome."""
+    outcome = next(one["outcome"] for one in spec["outcomes"] if one["name"] == spec["value_outcome"])
+    return GainUnit(OUTCOMES[outcome].unit, currency)

@@ -30,6 +30,7 @@ class ModelView(Rendered):
 
     version: ModelVersion
     run: LocalRun | None
+    currency: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -52,7 +53,14 @@ class ModelView(Rendered):
         if self.run is None:
             return "\n".join([*lines, "trained in another workspace: its run is in MLflow"])
         run = self.run.run
-        lines += [f"  {name} = {value:.4g}" for name, value in run.metrics.items()]
+        unit = None
+        if "value_outcome" in run.spec:
+            from uplift.pipelines._valuing import gain_unit  # the learners' libraries take a while to load
+
+            unit = gain_unit(run.spec, self.currency)
+        for name, value in run.metrics.items():
+            shown = unit.text(value).en if unit is not None and name.startswith("policy.") else f"{value:.4g}"
+            lines.append(f"  {name} = {shown}")
         lines.append(f"  gate: {'passed' if run.gate.get('passed') else 'not passed'}")
         lines += [f"    {reason}" for reason in run.gate.get("reasons_en", ())]
         return "\n".join(lines)
@@ -79,7 +87,8 @@ def list_models(folder: str | Path, name: str | None = None) -> ModelList:
 
 def show_model(folder: str | Path, name: str, version: int | None = None) -> ModelView:
     """One version: the given one, else the champion, else the latest."""
-    registry = open_registry(Workspace.open(folder))
+    workspace = Workspace.open(folder)
+    registry = open_registry(workspace)
     found = registry.versions(name)
     if not found:
         raise InputError(f"{name}: no version is registered yet; `uplift train {name}` makes one")
@@ -87,7 +96,7 @@ def show_model(folder: str | Path, name: str, version: int | None = None) -> Mod
         chosen = next((v for v in found if "champion" in v.aliases), found[-1])
     else:
         chosen = registry.version(name, version)
-    return ModelView(chosen, registry.find(chosen.key))
+    return ModelView(chosen, registry.find(chosen.key), workspace.config.currency)
 
 
 def promote_model(folder: str | Path, name: str, version: int | None = None) -> ModelVersion:

@@ -16,12 +16,12 @@ from uplift import __version__
 from uplift.config import UpliftSpec, Workspace
 from uplift.data import Engine, fingerprint
 from uplift.errors import InputError
-from uplift.evaluation import GateResult, PolicyGain, UpliftSearchCV, uplift_gate
+from uplift.evaluation import GainUnit, GateResult, PolicyGain, UpliftSearchCV, uplift_gate
 from uplift.learners import BaseUpliftLearner, EnsembleLearner, make_learner
 from uplift.learners.bundle import load_bundle, output_columns, save_bundle
 from uplift.pipelines._training import Progress, Trained, as_csv, find_spec, fold_text, informative, signature, silent
 from uplift.pipelines._uplift_data import CONTROL, UpliftData, uplift_data
-from uplift.pipelines._valuing import Valuing, effects_of
+from uplift.pipelines._valuing import Valuing, effects_of, gain_unit
 from uplift.tracking import PinnedModel, Registry, Run, open_registry, run_key
 
 UPLIFT = "uplift"
@@ -54,7 +54,7 @@ def train_uplift(
     if known is not None:
         progress("the same data, specification and code were trained before")
         registered = registry.deliver(known, repeated=True)
-        return Trained(registered, known.run.metrics, known.run.gate, _lines(known.run))
+        return Trained(registered, known.run.metrics, known.run.gate, _lines(known.run, workspace.config.currency))
 
     columns = informative(data.X[~data.held_out])
     search = search_learners(data, spec, columns, progress)
@@ -65,7 +65,8 @@ def train_uplift(
     effects = models[spec.value_outcome].predict(data.X.loc[data.held_out, columns])
     gain = valuing.gain(spec.value_outcome, effects, single=single)
     champion = registry.champion(UPLIFT)
-    gate = _gate(gain, champion, valuing, data, spec)
+    unit = gain_unit(spec.model_dump(mode="json"), workspace.config.currency)
+    gate = _gate(gain, champion, valuing, data, spec, unit)
     learner = search.best_name_
     if champion is None and not gate.passed:
         progress(f"{learner} is worth less than offering nothing; until a model passes, nothing is offered by policy")
@@ -73,7 +74,7 @@ def train_uplift(
         models = {outcome.name: fit_idle(data, outcome.name, columns) for outcome in spec.outcomes}
         effects = models[spec.value_outcome].predict(data.X.loc[data.held_out, columns])
         gain = valuing.gain(spec.value_outcome, effects, single=single)
-        gate = _instead(refused, uplift_gate(gain, z=spec.gate_z), search.best_name_)
+        gate = _instead(refused, uplift_gate(gain, z=spec.gate_z, unit=unit), search.best_name_)
     segments = valuing.segments(workspace.config.min_cell)
     run = Run(
         name=UPLIFT,
@@ -107,7 +108,7 @@ def train_uplift(
         "data_fingerprint": digest,
     }
     registered = registry.record(run, lambda folder: save_bundle(folder, models, meta))
-    return Trained(registered, run.metrics, run.gate, _lines(run))
+    return Trained(registered, run.metrics, run.gate, _lines(run, workspace.config.currency))
 
 
 def data_fingerprint(data: UpliftData) -> str:
@@ -185,19 +186,24 @@ def segment_lookup(segments: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _gate(
-    gain: PolicyGain, champion: PinnedModel | None, valuing: Valuing, data: UpliftData, spec: UpliftSpec
+    gain: PolicyGain,
+    champion: PinnedModel | None,
+    valuing: Valuing,
+    data: UpliftData,
+    spec: UpliftSpec,
+    unit: GainUnit,
 ) -> GateResult:
     if champion is None:
-        return uplift_gate(gain, z=spec.gate_z)
+        return uplift_gate(gain, z=spec.gate_z, unit=unit)
     try:
         effects = effects_of(load_bundle(champion.folder), spec.value_outcome, data)
     except (InputError, KeyError) as error:  # it was trained on other features or outcomes
-        result = uplift_gate(gain, z=spec.gate_z)
+        result = uplift_gate(gain, z=spec.gate_z, unit=unit)
         why = f"version {champion.version} could not be compared with: {error}"
         return replace(
             result, reasons_en=(*result.reasons_en, why), reasons_zh=(*result.reasons_zh, f"无法与现用模型比较：{why}")
         )
-    return uplift_gate(gain, valuing.gain(spec.value_outcome, effects), z=spec.gate_z)
+    return uplift_gate(gain, valuing.gain(spec.value_outcome, effects), z=spec.gate_z, unit=unit)
 
 
 def fit_idle(data: UpliftData, outcome: str, columns: list[str]) -> BaseUpliftLearner:
@@ -269,19 +275,17 @@ def _importance(models: Mapping[str, Any]) -> str:
     return pd.concat(frames).to_csv(index=False) if frames else ""
 
 
-def _lines(run: Run) -> tuple[str, ...]:
+def _lines(run: Run, currency: str) -> tuple[str, ...]:
     m, p = run.metrics, run.params
-    money = run.spec["value_outcome"] in MONEY
-    scale, unit = (0.01, " in money") if money else (1.0, "")
+    unit = gain_unit(run.spec, currency)
 
     def shown(name: str) -> str:
-        se = m.get(f"{name}_se")
-        return f"{m[name] * scale:+.4f}" + (f" ± {se * scale:.4f}" if se is not None else "")
+        return unit.text(m[name], m.get(f"{name}_se")).en
 
     return (
         f"learned from {p['rows_train']:,} assignments, {p['arms']} offers; "
         f"valued on {p['rows_held_out']:,} assignments of members that nothing was fitted on",
         f"chosen: {p['learner']} among {p['candidates']}; {run.tags['verdict']}",
-        f"{p['value_outcome']} per member{unit} against nobody: {shown('policy.gain')}; "
+        f"{p['value_outcome']} per member against nobody: {shown('policy.gain')}; "
         f"best single offer for all: {shown('policy.best_single_gain')}; difference {shown('policy.over_single')}",
     )
