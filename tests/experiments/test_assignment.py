@@ -114,12 +114,20 @@ def test_balance_is_checked_before_anything_is_sent():
         (members(20).drop(columns="member_id"), "no column 'member_id'"),
         (pd.concat([members(20), members(5)]), "5 members come more than once"),
         (members(20).assign(member_id=None), "20 rows have no member_id"),
-        (members(0), "no member is left"),
+        (members(0), "nobody is left to assign .the population is empty. → check the population"),
     ],
 )
 def test_members_that_cannot_be_assigned(table, match):
     with pytest.raises(DesignError, match=match):
         assign(table, design(), assigned_at=AT)
+
+
+@pytest.mark.parametrize("more", [{}, {"stratify": ("spend", "city")}, {"cluster": "city"}])
+def test_nobody_left_tells_of_those_who_were_assigned_before(more):
+    with pytest.raises(DesignError, match=r"900 members of the population were assigned by earlier .* keep their arm"):
+        assign(members(20).iloc[:0], design(**more), assigned_at=AT, earlier=900)
+    with pytest.raises(DesignError, match=r"keep their arm, 20 held out, not in any experiment → nothing was changed"):
+        assign(members(20), design(**more), assigned_at=AT, excluded=np.ones(20, dtype=bool), earlier=900)
 
 
 def test_missing_strata_are_named():

@@ -12,6 +12,7 @@ import yaml
 from uplift.config import Workspace
 from uplift.data import as_arrow
 from uplift.data.simulator import simulate
+from uplift.errors import DesignError
 from uplift.pipelines._experiment_reached import pooled, wilson
 from uplift.pipelines.experiment import analyze_workspace
 from uplift.pipelines.experiment_assign import assign_members
@@ -174,6 +175,25 @@ def test_versions_are_measured_together_and_never_silently(chain, tmp_path):
     alone = analyze_workspace(shop, "spring", version=2, out=tmp_path / "alone").result
     assert alone["design"]["n"] == len(second.assignment.table)
     assert alone["design"]["arms"]["control"]["share"] == pytest.approx(0.8)
+
+
+def test_a_version_for_which_nobody_is_left_says_who_keeps_their_arm(chain, tmp_path):
+    """Those held out were never assigned, so they are left over: not everybody in the population has an arm."""
+    shop = Workspace.open(shutil.copytree(chain, tmp_path / "shop"))
+    define(shop, "spring", arms=["control=1/2", "gift=1/2"], control="control", metrics=["ordered"])
+    first = assign_members(shop, "spring", as_of="2026-05-01")
+    assigned, out = len(first.assignment.table), first.assignment.excluded
+    assert out > 0
+    path = shop.experiments / "spring.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("version: 1", "version: 2"), encoding="utf-8")
+    before = sorted((shop.experiments / "assigned").iterdir())
+    with pytest.raises(DesignError) as refused:
+        assign_members(shop, "spring", as_of="2026-05-01")
+    message = str(refused.value)
+    assert f"{assigned:,} members of the population were assigned by earlier versions and keep their arm" in message
+    assert f"{out:,} held out" in message
+    assert "`uplift experiment analyze spring` measures those who were assigned" in message
+    assert sorted((shop.experiments / "assigned").iterdir()) == before
 
 
 def test_wilson_never_leaves_the_unit_interval():

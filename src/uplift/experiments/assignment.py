@@ -69,6 +69,7 @@ def assign(
     excluded: ArrayLike | None = None,
     covariates: Sequence[str] | None = None,
     min_cell: int = 11,
+    earlier: int = 0,
 ) -> Assignment:
     """Assign members to the arms of an experiment, deterministically.
 
@@ -94,6 +95,9 @@ def assign(
         Checked for balance; default ``spec.covariates`` and ``spec.stratify``.
     min_cell
         Smallest cell whose numbers the balance table shows.
+    earlier
+        Members of the population whom earlier versions have assigned and who are therefore not among ``members``: for
+        what is said when nobody is left.
 
     Returns
     -------
@@ -127,9 +131,7 @@ def assign(
     apart = ~out & ~homeless & ~in_slice(units, spec)
     chosen = members.loc[~(out | homeless | apart)].reset_index(drop=True)
     if not len(chosen):
-        raise DesignError(
-            "no member is left to assign → check the population, the layer's slice and the holdout's share"
-        )
+        raise DesignError(_nobody(spec, earlier, int(out.sum()), int(apart.sum()), int(homeless.sum())))
     shares = np.array(list(spec.shares.values()))
     salt = f"{spec.salt}\0{spec.id}\0{spec.version}"
     cluster = None if spec.cluster is None else pd.factorize(chosen[spec.cluster].astype(str), sort=True)[0]
@@ -168,6 +170,29 @@ def assign(
         int(homeless.sum()),
         None if cluster is None else len(counted),
     )  # fmt: skip
+
+
+def _nobody(spec: ExperimentSpec, earlier: int, out: int, apart: int, homeless: int) -> str:
+    """Why nobody is left to assign, and what becomes of those who were assigned before."""
+    why = [
+        f"{n:,} {what}"
+        for n, what in (
+            (out, "held out, not in any experiment"),
+            (apart, "outside this experiment's slice of its layer"),
+            (homeless, f"without a value of {spec.cluster!r}"),
+        )
+        if n
+    ]
+    if not earlier:
+        return f"nobody is left to assign ({', '.join(why) or 'the population is empty'}) → check the population" + (
+            ", the layer's slice and the holdout's share" if why else ""
+        )
+    return (
+        f"nobody is left for version {spec.version} of {spec.id!r}: {earlier:,} members of the population were assigned "
+        f"by earlier versions and keep their arm{''.join(f', {one}' for one in why)} → nothing was changed; `uplift "
+        f"experiment analyze {spec.id}` measures those who were assigned, and new members need a wider `population` or "
+        "another experiment"
+    )
 
 
 def _clusters(members: pd.DataFrame, cluster: str, strata: Sequence[str]) -> pd.DataFrame:

@@ -150,14 +150,11 @@ def assign_members(
     frame.insert(0, "member_id", members["member_id"].to_pandas())
     before = _assigned_before(workspace, spec, known, frame)
     kept = frame["member_id"].isin(before)
-    if kept.all() and len(kept):
-        raise DesignError(
-            f"all {len(kept):,} members of the population were assigned by earlier versions of {spec.id!r}, whose arms "
-            "they keep → a new population, or another experiment"
-        )
     frame = frame[~kept].reset_index(drop=True)
     out = holdout(frame["member_id"], workspace.config.holdout)
-    assignment = assign(frame, spec, assigned_at=moment, excluded=out, min_cell=workspace.config.min_cell)
+    assignment = assign(
+        frame, spec, assigned_at=moment, excluded=out, min_cell=workspace.config.min_cell, earlier=int(kept.sum())
+    )
     _gate(assignment)
     table = as_arrow(assignment.table).cast(_schema())
     path = assigned_file(workspace, spec)
