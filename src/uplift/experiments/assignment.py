@@ -188,8 +188,8 @@ def _nobody(spec: ExperimentSpec, earlier: int, out: int, apart: int, homeless: 
             ", the layer's slice and the holdout's share" if why else ""
         )
     return (
-        f"nobody is left for version {spec.version} of {spec.id!r}: {earlier:,} members of the population were assigned "
-        f"by earlier versions and keep their arm{''.join(f', {one}' for one in why)} → nothing was changed; `uplift "
+        f"nobody is left for version {spec.version} of {spec.id!r}: {earlier:,} members of the population were "
+        f"assigned by earlier versions and keep their arm{''.join(f', {one}' for one in why)} → nothing was changed; `uplift "
         f"experiment analyze {spec.id}` measures those who were assigned, and new members need a wider `population` or "
         "another experiment"
     )
