@@ -35,6 +35,8 @@ _CATEGORY, _DEFAULT_LEFT, _MISSING_SHIFT = 1, 2, 2
 _MISSING_NONE, _MISSING_ZERO = 0, 1
 _APART = 16
 """Columns of a block lie so many numbers further apart, or they would push each other out of the cache."""
+_AHEAD, _LINE = 64, 16
+"""So many rows are fetched from memory together; numbers in a line of the cache."""
 _NO_ROWS = np.zeros(0, dtype=np.intp)
 _NO_PLACES = np.zeros((0, 0), dtype=np.uint8)
 
@@ -131,7 +133,7 @@ def compile_trees(text: str) -> CompiledTrees | None:
     return CompiledTrees(
         feature=column(0, np.int32),
         tree=column(1, np.int32),
-        threshold=column(2, np.float32),
+        threshold=_not_above(column(2, np.float64)),
         missing_left=column(3, np.bool_),
         mask=column(4, np.uint32),
         table=column(5, np.int32),
@@ -204,15 +206,15 @@ def _add(
             return False
         # without missing values in training, LightGBM takes one for 0
         missing_left = threshold[node] >= 0 if missing == _MISSING_NONE else bool(kind[node] & _DEFAULT_LEFT)
-        splits.append((feature[node], number, _not_above(threshold[node]), missing_left, mask, -1))
+        splits.append((feature[node], number, threshold[node], missing_left, mask, -1))
     return True
 
 
-def _not_above(value: float) -> np.float32:
-    """The largest single-precision number that is at most ``value``."""
+def _not_above(values: Floats) -> Matrix:
+    """The largest single-precision numbers that are at most as large."""
     with np.errstate(over="ignore"):
-        near = np.float32(value)
-    return np.nextafter(near, np.float32(-np.inf)) if float(near) > value else near
+        near = values.astype(np.float32)
+    return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near)
 
 
 @cache
@@ -230,12 +232,19 @@ def _kernel() -> Callable[..., None]:
         columns = np.zeros((p, BLOCK + _APART), dtype=np.float32)
         code = np.empty(BLOCK, dtype=np.int32)
         total = np.empty(BLOCK)
+        asked = np.float32(0)
         for begin in range(0, n, BLOCK):
             size = min(BLOCK, n - begin)
-            for r in range(size):
-                row = rows[begin + r] if some else begin + r
-                for f in range(p):
-                    columns[f, r] = matrix[row, f]
+            for first in range(0, size, _AHEAD):
+                last = min(size, first + _AHEAD)
+                if some:  # rows lie apart: asked for together, so that none waits for the one before
+                    for r in range(first, last):
+                        for f in range(0, p, _LINE):
+                            asked += matrix[rows[begin + r], f]
+                for r in range(first, last):
+                    row = rows[begin + r] if some else begin + r
+                    for f in range(p):
+                        columns[f, r] = matrix[row, f]
             alive[:, :] = everything
             coded = -1
             for s in range(feature.shape[0]):
@@ -264,6 +273,7 @@ def _kernel() -> Callable[..., None]:
                     lowest = np.uint32(bits[r] & np.uint32(-np.int32(bits[r])))
                     place[begin + r] = np.uint8(np.uint32(lowest * np.uint32(_HASH)) >> np.uint32(27))
             if some:
+                columns[0, BLOCK] = asked  # else it would not be read at all
                 continue
             total[:] = 0.0
             for t in range(leaves.shape[0]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -29,6 +29,7 @@ Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -169,6 +170,12 @@ class Training:
         """The same for some of the rows; positions, bins and what was fitted before are shared."""
         return replace(self, within=within)
 
+    def refolded(self, folds: npt.NDArray[np.integer[Any]], halves: npt.NDArray[np.integer[Any]]) -> Self:
+        """The same on other folds: bins are shared, what was cross-fitted is not."""
+        bins, cache = self.bins, Cache()
+        cache.get("bins", lambda: bins)
+        return replace(self, folds=folds, halves=halves, cache=cache)
+
     def as_amounts(self) -> Self:
         """The same with 0 and 1 taken for amounts: outcome models are others, so nothing is shared."""
         return replace(self, binary=False, cache=Cache())
@@ -281,7 +288,7 @@ class Training:
             wanted = np.ones(len(ids), dtype=bool) if self.within is None else self.within
             result = np.full(len(ids), np.nan)
             numbers = np.unique(ids[wanted])
-            models = self._each(numbers, lambda alone, fold: alone.fitted(rows[ids[rows] != fold], fit))
+            models = self.each(numbers, lambda alone, fold: alone.fitted(rows[ids[rows] != fold], fit))
             give_back(len(rows))
             for fold, model in zip(numbers, models, strict=True):
                 chosen = np.flatnonzero(wanted & (ids == fold))
@@ -293,17 +300,18 @@ class Training:
 
         return self.cache.get(key, make)
 
-    def _each(self, what: npt.NDArray[Any], work: Callable[[Training, Any], T]) -> list[T]:
+    def each(self, what: Iterable[S], work: Callable[[Training, S], T]) -> list[T]:
         """Work on several things at once, the threads shared out among them.
 
         Boosters of few rows cannot keep several threads busy; several of them can.
         """
-        workers = min(self.threads, len(what))
+        todo = list(what)
+        workers = min(self.threads, len(todo))
         if workers == 1:
-            return [work(self, one) for one in what]
+            return [work(self, one) for one in todo]
         alone = replace(self, threads=self.threads // workers)
         with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(partial(work, alone), what))
+            return list(pool.map(partial(work, alone), todo))
 
 
 def _digest(rows: Ints, more: bytes = b"") -> str:

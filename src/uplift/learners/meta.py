@@ -173,10 +173,12 @@ class XLearner(BoostedLearner):
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
         imputed = by_block(imputed_effects, pair, *self._crossfitted(training, pair))
-        of_control, of_arm = (
-            self._effect_model(training, pair.rows[mine], imputed[mine], pair.balanced[mine])
-            for mine in (pair.w == 0, pair.w == 1)
-        )
+
+        def effect_model(alone: Training, side: int) -> Scorer:
+            mine = pair.w == side
+            return self._effect_model(alone, pair.rows[mine], imputed[mine], pair.balanced[mine])
+
+        of_control, of_arm = training.each((0, 1), effect_model)
         return [Term(pair.share, of_control), Term(1 - pair.share, of_arm)]
 
 
