@@ -196,6 +196,67 @@ def test_a_version_for_which_nobody_is_left_says_who_keeps_their_arm(chain, tmp_
     assert sorted((shop.experiments / "assigned").iterdir()) == before
 
 
+def with_touches(chain, folder, change):
+    """The result of the first experiment after its touches were changed, and these."""
+    shop = Workspace.open(shutil.copytree(chain, folder))
+    key = sorted(shop.experiments.glob("*.yaml"))[0].stem
+    path = shop.data / "touches.parquet"
+    touches = pq.read_table(path).to_pandas()
+    arm = pq.read_table(shop.data / "assignments.parquet").to_pandas().query("experiment_id == @key")
+    mine = (touches["experiment_id"] == key).to_numpy()
+    arm = touches["member_id"].map(arm.set_index("member_id")["arm"]).where(mine)
+    touches, arm = change(touches, arm)
+    pq.write_table(as_arrow(touches).cast(pq.read_schema(path)), path)
+    return analyze_workspace(shop, key, out=folder / "out").result, touches.assign(arm=arm)
+
+
+def stages_of(result, arm):
+    whole = next(row for row in result["funnel"] if (row["arm"], row["channel"], row["form"]) == (arm, None, None))
+    return {stage["stage"]: stage for stage in whole["stages"]}
+
+
+def test_who_took_part_does_not_give_back_what_the_funnel_hides(chain, tmp_path):
+    """Three of one arm redeemed: all who did, less those of the other arms, would tell."""
+
+    def few(touches, arm):
+        rng = np.random.default_rng(0)
+        chance = arm.map({"fresh_10_off": 0.4, "comeback_gift": 0.5}).fillna(0).to_numpy()
+        redeemed = (rng.random(len(arm)) < chance) & arm.notna().to_numpy()
+        ids = touches["member_id"][(arm == "milk_box").to_numpy()].drop_duplicates()[:3]
+        redeemed |= (arm == "milk_box").to_numpy() & touches["member_id"].isin(ids).to_numpy()
+        touches.loc[arm.notna(), "redeemed_at"] = touches["sent_at"].where(redeemed)
+        return touches, arm
+
+    result, touches = with_touches(chain, tmp_path / "few", few)
+    members = touches[touches["redeemed_at"].notna()].groupby("arm")["member_id"].nunique()
+    assert members["milk_box"] == 3
+    assert stages_of(result, "milk_box")["redeemed"]["members"] is None
+    others = [stages_of(result, arm)["redeemed"]["members"] for arm in ("fresh_10_off", "comeback_gift")]
+    assert others == members[["fresh_10_off", "comeback_gift"]].tolist(), "the funnel stays longest"
+    totals = {row["segment_column"] for row in result["participation"]}
+    assert not totals, "the total of any column would be the sum of all arms"
+    assert stages_of(result, "milk_box")["sent"]["share"] == 1.0
+
+
+def test_the_few_who_were_not_sent_to_do_not_follow_from_the_size_of_their_arm(chain, tmp_path):
+    def lost(touches, arm):
+        ids = touches["member_id"][(arm == "milk_box").to_numpy()].drop_duplicates()[:5]
+        keep = ~(touches["member_id"].isin(ids) & arm.notna()).to_numpy()
+        return touches[keep].reset_index(drop=True), arm[keep].reset_index(drop=True)
+
+    result, touches = with_touches(chain, tmp_path / "lost", lost)
+    size = result["design"]["arms"]["milk_box"]["n"]
+    assert touches[touches["arm"] == "milk_box"]["member_id"].nunique() == size - 5
+    assert result["checks"]["exposure"]["milk_box"] == {"sent": None, "not_sent": None}
+    assert result["checks"]["exposure"]["fresh_10_off"]["not_sent"] == 0
+    assert all(row["exposed"] is row["effect"] is None for row in result["exposed"] if row["arm"] == "milk_box")
+    stages = stages_of(result, "milk_box")
+    assert all(stage["share"] is None for stage in stages.values()), "a share of those sent to tells how many they are"
+    assert stages["sent"]["members"] is None
+    assert stages["opened"]["members"] is not None
+    assert stages_of(result, "fresh_10_off")["sent"]["share"] == 1.0
+
+
 def test_wilson_never_leaves_the_unit_interval():
     assert wilson(0, 50)[0] == 0.0
     assert wilson(50, 50)[1] == 1.0

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from uplift.experiments import analyze, analyze_table
+from uplift.experiments._together import Group, withheld
 from uplift.experiments.suppression import cut, suppressed
 
 
@@ -208,3 +209,77 @@ def test_categories_before_assignment_do_not_give_a_small_one_back():
     assert all(row["mean_control"] is None and row["smd"] is None for row in rows)
     rows = analyze(table.assign(city=rng.choice(["a", "b"], 600)), **given, covariates=["city"]).checks["balance"]
     assert rows[0]["mean_control"] == pytest.approx(0.5, abs=0.1)
+
+
+def tables_of_a_report(seed):
+    """A funnel by arm, its parts by channel, who took part by two segment columns, a tag; each closed by itself."""
+    rng = np.random.default_rng(seed)
+    n, arms = int(rng.integers(120, 500)), int(rng.integers(2, 5))
+    arm = rng.integers(0, arms, n)
+    channel = rng.integers(0, 2, n)
+    took = rng.random(n) < rng.uniform(0.02, 0.5, (arms, 2))[arm, channel]
+    columns = [rng.integers(0, rng.integers(2, 4), n) for _ in range(2)]
+    tag = rng.random(n) < 0.3
+
+    def table(cells, unit):
+        small = any(0 < cell.sum() < 11 for cell in cells)
+        return [Group(cell, not small, unit) for cell in cells]
+
+    groups = [Group(arm == a) for a in range(arms)]
+    for a in range(arms):
+        groups += table([took & (arm == a)], ("funnel", a))
+    for place, values in enumerate(columns):
+        groups += table([took & (values == v) for v in np.unique(values)], ("participation", place))
+    groups += table([took & tag, took & ~tag], "tag")
+    for a in range(arms):
+        groups += table([took & (arm == a) & (channel == c) for c in (0, 1)], ("parts", a))
+    return groups
+
+
+def follows(groups, gone):
+    """Small groups that are a sum of stated ones: least squares on the members themselves."""
+    stated = [g.inside for g in groups if g.shown and g.unit not in gone]
+    profiles = np.unique(np.column_stack([g.inside for g in groups]), axis=0)
+    known = profiles[:, [g.shown and g.unit not in gone for g in groups]].astype(float)
+    found = 0
+    for place, group in enumerate(groups):
+        if 0 < group.inside.sum() < 11 and stated:
+            target = profiles[:, place].astype(float)
+            factors = np.linalg.lstsq(known, target, rcond=None)[0]
+            found += np.abs(known @ factors - target).max() < 1e-9
+    return found
+
+
+def test_tables_of_one_report_give_nothing_back_together(proof):
+    leaky, closed, kept = 0, 0, []
+    for seed in range(200):
+        groups = tables_of_a_report(seed)
+        gone = withheld(groups, 11)
+        leaky += follows(groups, ()) > 0
+        closed += follows(groups, gone) > 0
+        units = {g.unit for g in groups if g.shown and g.unit is not None}
+        kept.append(1 - len(units & set(gone)) / len(units) if units else 1.0)
+        assert set(gone) <= units, "what is hidden already needs no hiding"
+    quantity = "small groups recovered from funnel, participation and tags of one report together, 200 reports"
+    assert proof(
+        "experiments/small-cells", quantity, method="closed over all tables", target="none", figure=f"{closed}",
+        holds=closed == 0,
+    )  # fmt: skip
+    assert proof(
+        "experiments/small-cells", quantity, method="each table closed by itself", target="none", figure=f"{leaky}",
+        holds=leaky > 20, planted=True,
+    )  # fmt: skip
+    assert np.mean(kept) > 0.5, "no more goes than must"
+
+
+def test_what_must_stay_stays_and_the_last_named_goes_first():
+    arm, took = np.repeat([0, 1, 2], 50), np.arange(150) % 50 < np.repeat([30, 20, 4], 50)
+    funnel = [Group(took & (arm == a), a < 2, ("funnel", a)) for a in range(3)]
+    total = Group(took, unit="participation")
+    assert withheld([*funnel, total], 11) == ["participation"]
+    assert withheld([total, *funnel], 11) == [("funnel", 1)]
+    assert withheld([*funnel[:2], Group(took), funnel[2]], 11) == [("funnel", 1)]
+    assert withheld([Group(took & (arm < 2)), Group(took), funnel[2]], 11) == [], "nothing here may go"
+    assert withheld([Group(took & (arm == 2), unit="x"), total], 11) == ["x"], "small by itself"
+    assert withheld([*funnel, total], 4) == []
+    assert withheld([], 11) == []

@@ -112,7 +112,7 @@ def conclude(measured: Measured, options: Options) -> Analysis:
         )
     )  # fmt: skip
     exposed = [] if measured.exposure is None else measured.exposure.rows(
-        measured.arms, levels, measured.hidden, request.min_cell
+        measured.arms, measured.sizes.astype(np.float64), levels, measured.hidden, request.min_cell
     )  # fmt: skip
     notes = [*measured.notes, *_unproved(measured, found)]
     if measured.exposure is not None:

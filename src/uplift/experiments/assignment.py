@@ -189,9 +189,9 @@ def _nobody(spec: ExperimentSpec, earlier: int, out: int, apart: int, homeless: 
         )
     return (
         f"nobody is left for version {spec.version} of {spec.id!r}: {earlier:,} members of the population were "
-        f"assigned by earlier versions and keep their arm{''.join(f', {one}' for one in why)} → nothing was changed; `uplift "
-        f"experiment analyze {spec.id}` measures those who were assigned, and new members need a wider `population` or "
-        "another experiment"
+        f"assigned by earlier versions and keep their arm{''.join(f', {one}' for one in why)} → nothing was changed; "
+        f"`uplift experiment analyze {spec.id}` measures those who were assigned, and new members need a wider "
+        "`population` or another experiment"
     )
 
 

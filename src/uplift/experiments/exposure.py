@@ -97,14 +97,24 @@ class Exposure:
     effects: Mapping[str, tuple[ArmMeans, ArmMeans, ArmMeans]]
 
     def counts(self, arms: tuple[str, ...], sizes: Floats, min_cell: int) -> dict[str, dict[str, int | None]]:
-        """Reached and not reached by arm; small counts are None."""
-        return {
-            arm: {"sent": shown(int(sent), min_cell), "not_sent": shown(int(size - sent), min_cell)}
-            for arm, sent, size in zip(arms, self.reached, sizes, strict=True)
-        }
+        """Reached and not reached by arm; both are None where one is small, since the arm's size is known."""
+        found = {}
+        for arm, sent, size in zip(arms, self.reached, sizes, strict=True):
+            told = self._told(sent, size, min_cell)
+            found[arm] = {"sent": int(sent) if told else None, "not_sent": int(size - sent) if told else None}
+        return found
+
+    @staticmethod
+    def _told(sent: float, size: float, min_cell: int) -> bool:
+        return all(shown(int(n), min_cell) is not None for n in (sent, size - sent))
 
     def rows(
-        self, arms: tuple[str, ...], levels: Mapping[str, float], hidden: Mapping[tuple[str, int], Any], min_cell: int
+        self,
+        arms: tuple[str, ...],
+        sizes: Floats,
+        levels: Mapping[str, float],
+        hidden: Mapping[tuple[str, int], Any],
+        min_cell: int,
     ) -> list[dict[str, Any]]:
         """One row an arm and metric, numbers None where a cell is too small or the effect cannot be given."""
         found = []
@@ -112,7 +122,8 @@ class Exposure:
             for arm in range(1, len(arms)):
                 row: dict[str, Any] = {"arm": arms[arm], "metric": metric, "exposed": None, "effect": None}
                 row |= {"low": None, "high": None, "p_value": None}
-                if self.reached[arm] >= min_cell and not hidden[metric, arm][0]:
+                told = self._told(self.reached[arm], sizes[arm], min_cell)
+                if self.reached[arm] >= min_cell and told and not hidden[metric, arm][0]:
                     got = effect_on_exposed(outcome, exposed, both, arm, 0, levels[metric])
                     row |= {"exposed": got.exposed, "effect": got.value, "low": got.low, "high": got.high}
                     row["p_value"] = got.p_value

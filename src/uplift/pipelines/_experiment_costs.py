@@ -13,6 +13,7 @@ import pyarrow as pa
 from uplift.config import ExperimentSpec
 from uplift.data import Engine
 from uplift.experiments import Stage, diagnose_sample_ratio
+from uplift.experiments.exposure import shown
 from uplift.pipelines._experiment_versions import AssignedMembers
 from uplift.pipelines._experiments import CENTS
 
@@ -28,8 +29,11 @@ class Reached:
     redeemed: Mapping[str, int]
 
     def shown(self, min_cell: int) -> dict[str, Any]:
-        """Members sent to, small counts left out."""
-        return {arm: {"sent": n if n == 0 or n >= min_cell else None} for arm, n in self.sent.items()}
+        """Members sent to; left out where few were, or few were not."""
+        return {
+            arm: {"sent": n if all(shown(m, min_cell) is not None for m in (n, self.assigned[arm] - n)) else None}
+            for arm, n in self.sent.items()
+        }
 
 
 def arm_costs(engine: Engine, spec: ExperimentSpec, reached: Reached) -> dict[str, float]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from uplift.config import ExperimentSpec
 from uplift.data import Engine
@@ -80,7 +83,7 @@ def participation(engine: Engine, spec: ExperimentSpec, members: Members) -> lis
         values = members.frame[column]
         if not isinstance(values.dtype, pd.CategoricalDtype) and pd.api.types.is_numeric_dtype(values.dtype):
             continue
-        text = values.astype(object).where(values.notna(), "(missing)").astype(str).to_numpy()
+        text = segment_text(values)
         cells = []
         for value in sorted(set(text)):
             cells.append((value, int((sent & (text == value)).sum()), int((part & (text == value)).sum())))
@@ -96,6 +99,81 @@ def participation(engine: Engine, spec: ExperimentSpec, members: Members) -> lis
                 }
             )  # fmt: skip
     return rows
+
+
+def segment_text(values: pd.Series[Any]) -> NDArray[Any]:
+    """Values of a segment column as participation names them."""
+    return values.astype(object).where(values.notna(), "(missing)").astype(str).to_numpy()
+
+
+@dataclass(frozen=True)
+class Touched:
+    """Which members got how far, for what must not be told of few.
+
+    Attributes
+    ----------
+    place : ndarray of shape (n_touches,)
+        Row of the member in the spine; one entry a member, channel and content form.
+    channel, form : ndarray of shape (n_touches,)
+    stage
+        Stage → whether it was reached, ``(n_touches,)``.
+    n
+        Members in all.
+    """
+
+    place: NDArray[np.int64]
+    channel: NDArray[Any]
+    form: NDArray[Any]
+    stage: Mapping[str, NDArray[np.bool_]]
+    n: int
+
+    def ever(self, stage: str, of: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+        """Members who reached a stage, in some of the entries."""
+        hit = self.stage[stage] if of is None else self.stage[stage] & of
+        return self._members(hit)
+
+    @property
+    def anyhow(self) -> NDArray[np.bool_]:
+        """Members with any touch."""
+        return self._members(np.ones(len(self.place), dtype=bool))
+
+    @property
+    def reached(self) -> NDArray[np.bool_]:
+        """Members to whom something was sent, as exposure counts them."""
+        return self.ever("sent") | self.ever("delivered") | self.ever("opened")
+
+    def _members(self, hit: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        found = np.zeros(self.n, dtype=bool)
+        found[self.place[hit]] = True
+        return found
+
+    def cells(self, members: Members) -> dict[tuple[str, Any, Any, str], NDArray[np.bool_]]:
+        """Arm, channel, content form and stage → members; channel and form None for all of the arm."""
+        kinds = [(None, None, np.ones(len(self.place), dtype=bool))]
+        for channel, form in sorted(set(zip(self.channel, self.form, strict=True)) - {(None, None)}, key=str):
+            kinds.append((channel, form, (self.channel == channel) & (self.form == form)))
+        return {
+            (arm, channel, form, stage): self.ever(stage, of) & (members.arm == a)
+            for channel, form, of in kinds for stage in STAGES for a, arm in enumerate(members.arms)
+        }  # fmt: skip
+
+
+def touches_of(engine: Engine, spec: ExperimentSpec, members: Members) -> Touched:
+    """Every member's stages, by channel and content form."""
+    engine.register("_spine", members.spine.select(["member_id"]))
+    stages = ", ".join(f"count(t.{stage}_at) > 0 AS {stage}" for stage in STAGES)
+    rows = engine.query(
+        f"SELECT t.member_id, t.channel, o.form, {stages} FROM touches t JOIN _spine USING (member_id) "
+        "LEFT JOIN offers o USING (offer_id) WHERE t.experiment_id = $id GROUP BY 1, 2, 3",
+        {"id": spec.id},
+    ).to_pandas()
+    engine.unregister("_spine")
+    place = pd.Index(members.spine["member_id"].to_pandas()).get_indexer(rows["member_id"])
+    channel, form = (
+        rows[name].astype(object).where(rows[name].notna(), None).to_numpy() for name in ("channel", "form")
+    )
+    stage = {name: rows[name].to_numpy(dtype=bool) for name in STAGES}
+    return Touched(place.astype(np.int64), channel, form, stage, members.spine.num_rows)
 
 
 Cell = tuple[str, int, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from uplift.config import ExperimentSpec, Workspace
 from uplift.data import Engine
 from uplift.errors import ConfigError
 from uplift.experiments import holm, meeting, tag_effects
+from uplift.experiments._together import Group
 from uplift.features import observed_until
 from uplift.pipelines._experiment_lasting import long_term, wearing_off
 from uplift.pipelines._experiment_members import Floats, Members, number, plain
@@ -25,8 +27,8 @@ from uplift.segments import build_columns, rule_columns
 
 def sections(
     engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members, primary: Floats | None
-) -> dict[str, Any]:
-    """Further sections of ``result.json``.
+) -> tuple[dict[str, Any], tuple[list[Group], list[Group]]]:
+    """Further sections of ``result.json``, and the groups of members behind tags and other experiments.
 
     Parameters
     ----------
@@ -34,23 +36,25 @@ def sections(
         The primary metric; None where it has no single value a member.
     """
     until = observed_until(engine)
+    overlap, met = _overlap(engine, workspace, spec, members, primary)
+    tags, tagged = _tags(engine, spec, members, primary)
     return {
         "long_term": long_term(engine, workspace, spec, members, until),
         "novelty": wearing_off(engine, members, until),
-        "overlap": _overlap(engine, workspace, spec, members, primary),
-        "tags": _tags(engine, spec, members, primary),
+        "overlap": overlap,
+        "tags": tags,
         "funnel": funnel(engine, spec, members),
         "participation": participation(engine, spec, members),
-    }
+    }, (tagged, met)
 
 
 def _overlap(
     engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members, primary: Floats | None
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[Group]]:
     """Other experiments that assigned the same members while this one ran."""
     met = _met(engine, workspace, spec, members)
     place = pd.Series(np.arange(len(members.arm)), index=members.spine["member_id"].to_pandas())
-    rows = []
+    rows, groups = [], []
     for other, shared in met.groupby("experiment_id", sort=True):
         if len(shared) < members.min_cell:
             continue
@@ -66,6 +70,10 @@ def _overlap(
         independent = found.p_independent if members.clusters is None or _by_member(workspace, str(other)) else math.nan
         table = [[int(n) if n == 0 or n >= members.min_cell else None for n in row] for row in found.table.tolist()]
         small = any(n is None for row in table for n in row)
+        groups.append(Group(np.isin(np.arange(len(members.arm)), own), unit=("shared", str(other))))
+        for a, b in itertools.product(range(len(members.arms)), range(len(names))):
+            cell = own[known][(members.arm[own[known]] == a) & (codes[known] == b)]
+            groups.append(Group(np.isin(np.arange(len(members.arm)), cell), not small, ("table", str(other))))
         rows.append(
             {
                 "experiment": str(other), "members": len(shared), "share": len(shared) / len(members.arm),
@@ -75,7 +83,7 @@ def _overlap(
         )  # fmt: skip
     for row, p in zip(rows, holm([_nan(row["p_interaction"]) for row in rows]), strict=True):
         row["p_adjusted"] = number(float(p))
-    return rows
+    return rows, groups
 
 
 def _met(engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Members) -> pd.DataFrame:
@@ -109,10 +117,12 @@ def _by_member(workspace: Workspace, experiment_id: str) -> bool:
         return False
 
 
-def _tags(engine: Engine, spec: ExperimentSpec, members: Members, primary: Floats | None) -> list[dict[str, Any]]:
+def _tags(
+    engine: Engine, spec: ExperimentSpec, members: Members, primary: Floats | None
+) -> tuple[list[dict[str, Any]], list[Group]]:
     """Members with a tag against all others, for tags that the definition declared."""
     if not spec.tags or primary is None:
-        return []
+        return [], []
     columns = rule_columns(engine)
     rules = {tag.name: compile_rule(tag.rule, columns) for tag in spec.tags}
     needed = sorted({name for rule in rules.values() for name in rule.columns})
@@ -130,7 +140,7 @@ def _tags(engine: Engine, spec: ExperimentSpec, members: Members, primary: Float
         clusters=members.clusters_of(complete), alpha=spec.alpha,
     )  # fmt: skip
     names = {tag.name: {"zh": tag.name_zh or tag.name, "en": tag.name_en or tag.name} for tag in spec.tags}
-    rows = []
+    rows, groups = [], []
     for one in found:
         row: dict[str, Any] = {"tag": one.tag, **names[one.tag], "arm": one.arm}
         has = tags[one.tag][0]
@@ -144,8 +154,12 @@ def _tags(engine: Engine, spec: ExperimentSpec, members: Members, primary: Float
                 times=number(1 + one.times.value), times_low=number(1 + one.times.low),
                 times_high=number(1 + one.times.high),
             )  # fmt: skip
+        both = np.isin(members.arm, (0, arm)) & complete
+        unit = ("tag", one.tag, one.arm)
+        groups += [Group(both & (has == value), "n_tagged" in row, unit) for value in (True, False)]
+        groups += [Group(cell & complete, shown=False, unit=unit) for cell in cells]
         rows.append(row)
-    return rows
+    return rows, groups
 
 
 def _nan(value: Any) -> float:

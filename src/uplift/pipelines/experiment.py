@@ -17,10 +17,12 @@ from uplift.data import Engine, write_json_atomic
 from uplift.errors import DesignError, InputError
 from uplift.experiments import Text, analyze
 from uplift.features import to_frame
+from uplift.pipelines._experiment_closing import close
 from uplift.pipelines._experiment_costs import Reached, arm_costs, planned_size, sample_ratio_stages
 from uplift.pipelines._experiment_labels import labels_of
 from uplift.pipelines._experiment_members import Members
 from uplift.pipelines._experiment_metrics import SENT, measure_outcomes, sent_column
+from uplift.pipelines._experiment_reached import touches_of
 from uplift.pipelines._experiment_sections import sections
 from uplift.pipelines._experiment_versions import VERSION, assigned_members
 from uplift.pipelines._experiments import RESULT, Progress, experiment_spec, silent
@@ -154,7 +156,8 @@ def analyze_workspace(
         more: dict[str, Any] = {}
         if set(spine["arm"].unique().to_pylist()) <= set(spec.shares):  # else the analysis refuses, naming the arms
             members = Members.of(spine, spec, table, workspace.config.min_cell)
-            more = sections(engine, workspace, spec, members, decisive)
+            more, groups = sections(engine, workspace, spec, members, decisive)
+            touched = touches_of(engine, spec, members)
     covariates = list(dict.fromkeys((*spec.stratify, *spec.covariates)))
     if sent is not None:
         table[SENT] = sent
@@ -195,6 +198,7 @@ def analyze_workspace(
     )
     if analysis.verdict.status != "invalid":
         result.update(more)
+        close(result, members, table, touched, *groups)
     result["currency"] = workspace.config.currency
     result["notes"] = [note._asdict() for note in (*assigned.notes, *measured.notes)] + result["notes"]
     result["provenance"]["definition_hash"] = hashlib.sha256(dump_yaml(spec).encode()).hexdigest()
