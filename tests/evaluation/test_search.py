@@ -100,8 +100,12 @@ def test_no_reported_row_was_seen_by_what_chose_for_it(quick):
 
     world = make_world(400, outcome="continuous", random_state=6)
     X = world.X.assign(row=np.arange(400.0))
-    model = UpliftSearchCV({"one": Recorder()}, folds=4, outcome_model=quick.LeastSquares(), n_bootstrap=0)
+    model = UpliftSearchCV({"one": Recorder()}, folds=4, n_repeats=2, outcome_model=quick.LeastSquares(), n_bootstrap=0)
     model.fit(X, world.y, world.treatment, propensity=world.propensity)
+    # of the second partition, one fit without each of its folds, which cut through those of the first
+    again = [np.setdiff1d(np.arange(400), seen.pop(10)) for _ in range(4)]
+    assert np.array_equal(np.sort(np.concatenate(again)), np.arange(400))
+    assert all(len(np.unique(model.fold_[rows])) == 4 for rows in again)
     missing = [set(np.unique(model.fold_[np.setdiff1d(np.arange(400), rows)])) for rows in seen]
     singles = [m for m in missing if len(m) == 1]
     pairs = [m for m in missing if len(m) == 2]
@@ -194,6 +198,31 @@ def test_bad_options(options, message):
         UpliftSearchCV(**options).fit(world.X, world.y, world.treatment, propensity=world.propensity)
 
 
+def test_repeated_partitions_calm_the_comparison(quick):
+    """The gain of a candidate depends on who happens to be kept from which model; averaged, far less so."""
+    world = make_world(400, effect="linear", outcome="continuous", random_state=8)
+    spread = {}
+    for repeats in (1, 4):
+        values, kept = [], []
+        for seed in range(15):
+            model = UpliftSearchCV(
+                {"curved": quick.QuickLearner(curved=True)}, folds=3, n_repeats=repeats, nested=False, n_bootstrap=0,
+                outcome_model=quick.LeastSquares(), random_state=100 * seed,
+            )  # fmt: skip
+            model.fit(world.X, world.y, world.treatment, propensity=world.propensity, control="control")
+            values.append(model.leaderboard_["value"].iloc[0])
+            kept.append(model.shrinkage_["level"])
+        spread[repeats] = np.std(values), np.std(kept)
+    assert spread[4][0] < 0.65 * spread[1][0]
+    assert spread[4][1] < 0.65 * spread[1][1]
+
+
+def test_partitions_are_counted_from_one(quick):
+    world = make_world(300, random_state=0)
+    with pytest.raises(InputError, match="n_repeats must be at least 1, found 0"):
+        search(quick, world, n_repeats=0)
+
+
 def test_a_candidate_that_fails_is_named(quick):
     class Broken(quick.QuickLearner):
         def fit(self, X, y, treatment, **more):
@@ -222,11 +251,11 @@ def test_what_candidates_share_is_fitted_once_and_named(monkeypatch):
     world = make_world(1500, outcome="continuous", random_state=5)
     ensemble = EnsembleLearner(members=("logistic_T", "S"), n_estimators=5, random_state=0)
     alone = make_learner("S", n_estimators=5, random_state=0)
-    model = UpliftSearchCV({"ensemble": ensemble, "S": alone}, folds=3, nested=False, n_bootstrap=0)
+    model = UpliftSearchCV({"ensemble": ensemble, "S": alone}, folds=3, n_repeats=2, nested=False, n_bootstrap=0)
     model.fit(world.X, world.y, world.treatment, propensity=world.propensity)
     assert model.best_name_ == "ensemble"
     used = {name: any(kept.values()) for name, kept in model.best_estimator_.weights_.items()}
-    assert fitted == {name: 3 + used[name] for name in used}
+    assert fitted == {name: 2 * 3 + used[name] for name in used}
     assert model.shrinkage_["level"] == pytest.approx(sum(w["level"] for w in model.best_estimator_.weights_.values()))
     np.testing.assert_array_equal(model.predict(world.X), model.best_estimator_.predict(world.X))
 
@@ -306,11 +335,12 @@ def test_outcome_models_are_fitted_once_for_all_candidates(monkeypatch):
 
     monkeypatch.setattr(BoostedOutcome, "__call__", record)
     world = make_world(1500, arms=("a",), outcome="continuous", random_state=5)
-    model = UpliftSearchCV(["X", "R", "DR", "T"], folds=5, params={"n_estimators": 3}, n_bootstrap=0)
+    model = UpliftSearchCV(["X", "R", "DR", "T"], folds=5, n_repeats=2, params={"n_estimators": 3}, n_bootstrap=0)
     model.fit(world.X, world.y, world.treatment, propensity=world.propensity)
     assert len(fitted) == len(set(fitted))
-    # for two sides: without one, two and three folds; on all rows only if the T-learner was chosen
-    assert len(fitted) == 2 * (5 + 10 + 10 + (model.best_name_ == "T"))
+    # for two sides: without one, two and three folds, and without one and two of the second partition; on all rows
+    # only if the T-learner was chosen
+    assert len(fitted) == 2 * (5 + 10 + 10 + 5 + 10 + (model.best_name_ == "T"))
 
 
 def test_giving_up_an_uncertain_gain_is_not_simpler():

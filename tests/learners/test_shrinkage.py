@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uplift.learners import shrink
+from uplift.learners import pooled, shrink
 from uplift.learners._shrinkage import Shrinkage
 
 FOLDS = [0, 1, 2, 3]
@@ -149,3 +149,19 @@ def test_rows_of_one_group_count_once():
     np.testing.assert_allclose(grouped.weights, once.weights, atol=1e-9)
     np.testing.assert_allclose(grouped.constant, once.constant)
     assert np.ptp(shrink(*many, FOLDS).shrinkage.constant) > 2 * np.ptp(once.constant)  # taken for nine members each
+
+
+def test_partitions_are_pooled_by_the_mean_of_their_sums():
+    """Repeats of one sample are no new rows: the same sums twice say what they say once; two that differ, in between."""
+    rng = np.random.default_rng(11)
+    n = 4000
+    truth = rng.normal(size=(n, 2))
+    gamma = truth + 4 * rng.normal(size=(n, 2))
+    good, bad = (shrunk(truth + noise * rng.normal(size=(n, 2)), gamma) for noise in (0.2, 2.0))
+    np.testing.assert_array_equal(pooled([good]).shrinkage.weights, good.shrinkage.weights)
+    twice = pooled([good, good])
+    np.testing.assert_allclose(twice.shrinkage.weights, good.shrinkage.weights, rtol=1e-12)
+    np.testing.assert_allclose(twice.shrinkage.constant, good.shrinkage.constant, rtol=1e-12)
+    both = pooled([bad, good])
+    assert bad.shrinkage.factors[0] < both.shrinkage.factors[0] < good.shrinkage.factors[0]
+    np.testing.assert_array_equal(both.effects, bad.effects)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,10 @@ class Data:
     encoder: FrameEncoder
     training: Training
     variants: dict[str, Training] = field(default_factory=dict)
+
+    def refolded(self, fold: Ints, halves: Ints) -> Self:
+        """The same on other folds."""
+        return replace(self, fold=fold, training=self.training.refolded(fold, halves), variants={})
 
     def predicted(self, name: str, learner: Any, held: Mask) -> tuple[Floats, float]:
         """Effects of the held rows by a clone fitted on the others, and the seconds it took."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import pandas as pd
 from uplift.evaluation._selection import ranks_within, row_gains
 from uplift.evaluation.gain import mean_metric
 from uplift.evaluation.scores import Scores
-from uplift.learners import Shrunk
+from uplift.learners import Shrunk, pooled
 from uplift.metrics import Metric
 from uplift.metrics._draws import Draws, make_draws
 from uplift.metrics._ranking import area_above_random, area_of_toc, rank
@@ -39,6 +39,18 @@ class Judged:
     seconds: float
     alike: bool = False
     averaged: bool = False
+
+    @classmethod
+    def over(cls, repeated: Sequence[Self]) -> Self:
+        """The same candidate on several partitions into folds; effects, and what is nested, are the first one's."""
+        first = repeated[0]
+        return replace(
+            first,
+            shrunk=pooled([one.shrunk for one in repeated]),
+            gains=np.mean([one.gains for one in repeated], axis=0),
+            seconds=sum(one.seconds for one in repeated),
+            alike=all(one.alike for one in repeated),
+        )
 
 
 def leaderboard(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -43,7 +43,7 @@ from uplift.learners import (
     shrink,
 )
 from uplift.metrics import Metric
-from uplift.metrics.trial import Propensity, read_trial
+from uplift.metrics.trial import Propensity, Trial, read_trial
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -51,6 +51,16 @@ Mask = npt.NDArray[np.bool_]
 
 SIMPLICITY = ("none", "constant", "ensemble", "logistic_T", "linear_DR", "response", "S", "T", "X", "R", "DR")
 """Default candidates from simple to complex: the order in which ties are broken."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """All candidates on one partition into folds."""
+
+    scores: Scores
+    gamma: Views
+    judged: list[Judged]
+    one_for_all: Floats
 
 
 class UpliftSearchCV(BaseEstimator):
@@ -74,6 +84,9 @@ class UpliftSearchCV(BaseEstimator):
         Name of a candidate → parameter → values to try, from simple to complex: each combination is a candidate.
     folds
         At least 3 when nested.
+    n_repeats
+        Partitions into folds that candidates are compared and weighed on, and averaged over: which rows happen to be
+        kept from which model is chance of our own making, as large as that of the sample where effects are weak.
     nested
         False skips the repetition (a third of the fits remain) and reports the chosen candidate's out-of-fold gain,
         which the choosing has seen: for when other rows are kept for the report.
@@ -134,6 +147,7 @@ class UpliftSearchCV(BaseEstimator):
         *,
         param_grid: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
         folds: int = 5,
+        n_repeats: int = 3,
         nested: bool = True,
         tolerance: float = 1.0,
         params: Mapping[str, Any] | None = None,
@@ -146,6 +160,7 @@ class UpliftSearchCV(BaseEstimator):
         self.candidates = candidates
         self.param_grid = param_grid
         self.folds = folds
+        self.n_repeats = n_repeats
         self.nested = nested
         self.tolerance = tolerance
         self.params = params
@@ -186,11 +201,10 @@ class UpliftSearchCV(BaseEstimator):
                 f"y is {trial.y[0]:g} in all {len(trial):,} rows: nothing can be learned; check the outcome and its "
                 "window"
             )
+        if self.n_repeats < 1:
+            raise InputError(f"n_repeats must be at least 1, found {self.n_repeats}")
         clusters = None if groups is None else np.asarray(groups)
-        seed = self.random_state
-        fold = fold_ids(len(trial), self.folds, groups=groups, stratify=trial.assigned, random_state=seed)
-        other = None if seed is None else seed + 1  # halves must cut through folds
-        halves = fold_ids(len(trial), 2, groups=groups, stratify=trial.assigned, random_state=other)
+        fold, halves = self._partition(trial, clusters, 0)
         training, encoder = training_of(
             X, trial, fold, propensity is None, random_state=self.random_state, n_jobs=1, halves=halves, groups=groups
         )
@@ -199,15 +213,15 @@ class UpliftSearchCV(BaseEstimator):
         data = Data(X if isinstance(X, pd.DataFrame) else np.asarray(X), trial, fold, clusters, treatment,
                      encoder, training)  # fmt: skip
 
-        scores, gamma = self._score(data, self._outcome_fitter(learners, training))
-        single, needed = _parts(learners)
-        fits = cross_fitted(data, single, self.folds, nested=self.nested, n_jobs=self.n_jobs)
-        views = {name: stacked([fits[part] for part in own]) for name, own in needed.items()}
-        judged = [self._judge(name, learner, views[name], data, gamma) for name, learner in learners.items()]
-        self._choose(judged, scores, gamma, data)
+        first = self._round(data, learners, self.nested)
+        rounds = [first]
+        for number in range(1, self.n_repeats):
+            rounds.append(self._round(data.refolded(*self._partition(trial, clusters, number)), learners, False))
+        judged = [Judged.over(each) for each in zip(*(one.judged for one in rounds), strict=True)]
+        self._choose(judged, first, np.mean([one.one_for_all for one in rounds], axis=0), data)
         self._refit(learners[self.best_name_], data)
         self.arms_, self.control_ = trial.arms, trial.control
-        self.scores_, self.fold_ = scores, fold
+        self.scores_, self.fold_ = first.scores, fold
         return self
 
     def predict(self, X: Any) -> Floats:
@@ -266,6 +280,24 @@ class UpliftSearchCV(BaseEstimator):
                 expanded[f"{name}({shown})" if shown else name] = clone(learner).set_params(**values)
         return expanded
 
+    def _partition(self, trial: Trial, clusters: npt.NDArray[Any] | None, number: int) -> tuple[Ints, Ints]:
+        """Folds, and halves that cut through them."""
+        seeds = [None if self.random_state is None else self.random_state + 2 * number + k for k in (0, 1)]
+        fold, halves = (
+            fold_ids(len(trial), parts, groups=clusters, stratify=trial.assigned, random_state=seed)
+            for parts, seed in zip((self.folds, 2), seeds, strict=True)
+        )
+        return fold, halves
+
+    def _round(self, data: Data, learners: Mapping[str, Any], nested: bool) -> _Round:
+        """All candidates cross-fitted and judged on one partition."""
+        scores, gamma = self._score(data, self._outcome_fitter(learners, data.training), nested)
+        single, needed = _parts(learners)
+        fits = cross_fitted(data, single, self.folds, nested=nested, n_jobs=self.n_jobs)
+        views = {name: stacked([fits[part] for part in own]) for name, own in needed.items()}
+        judged = [self._judge(name, learner, views[name], data, gamma) for name, learner in learners.items()]
+        return _Round(scores, gamma, judged, _one_for_all(scores, gamma))
+
     def _outcome_fitter(self, learners: Mapping[str, Any], training: Training) -> OutcomeFitter:
         """For the scores: the caller's, or the candidates' own, so that it is fitted once for all."""
         boosted = [one for one in learners.values() if isinstance(one, BoostedLearner) and one.outcome == "auto"]
@@ -273,12 +305,12 @@ class UpliftSearchCV(BaseEstimator):
             return boosted[0].outcome_fitter(training)
         return outcome_fitter(training, self.outcome_model)
 
-    def _score(self, data: Data, fit: OutcomeFitter) -> tuple[Scores, Views]:
+    def _score(self, data: Data, fit: OutcomeFitter, nested: bool) -> tuple[Scores, Views]:
         """Scores of all rows, and effect scores kept from every fold."""
         training = data.training
         scores = score_rows(data.trial, expectations(training, fit), data.fold, data.clusters)
         outer = {}
-        for f in range(self.folds if self.nested else 0):
+        for f in range(self.folds if nested else 0):
             kept = expectations(training.restricted(data.fold != f), fit)
             outer[f] = score_rows(data.trial, kept, data.fold, data.clusters).effects
         return scores, Views(scores.effects, outer)
@@ -305,35 +337,28 @@ class UpliftSearchCV(BaseEstimator):
         averaged = isinstance(learner, EnsembleLearner)
         return Judged(name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, alike, averaged)
 
-    def _choose(self, judged: list[Judged], scores: Scores, gamma: Views, data: Data) -> None:
-        weight, clusters, offered = scores.weight, data.clusters, scores.offered
-        arms = len(scores.arms)
+    def _choose(self, judged: list[Judged], first: _Round, one_for_all: Floats, data: Data) -> None:
+        scores = first.scores
+        weight, clusters = scores.weight, data.clusters
         kinds = [one.alike for one in judged], [one.averaged for one in judged]
         chosen = choose([one.gains for one in judged], weight, clusters, self.tolerance, *kinds)
         best = judged[chosen]
-        # the single arm of each fold, picked by the other folds only
-        one_for_all = np.full(len(scores), np.nan)
-        effects = best.shrunk.effects
+        effects, gains, compared = best.shrunk.effects, best.gains, one_for_all
         if self.nested:
-            effects = np.full_like(best.outer, np.nan)
-        for f in range(self.folds):
-            rows = scores.fold == f
-            seen = gamma.outer[f] if self.nested else gamma.single
-            means = [
-                weighted_mean(single_gains(k, seen, offered), np.where(rows, 0.0, weight), None)[0] for k in range(arms)
-            ]
-            one_for_all[rows] = single_gains(int(np.argmax(means)), gamma.single, offered)[rows]
-            if self.nested:
+            effects, compared = np.full_like(best.outer, np.nan), first.one_for_all
+            for f in range(self.folds):
+                rows = scores.fold == f
                 candidates = [one.inner[f] for one in judged]
                 pick = choose(candidates, np.where(rows, 0.0, weight), clusters, self.tolerance, *kinds)
                 effects[rows] = judged[pick].outer[rows]
-        gains, choice = row_gains(effects, gamma.single, offered)
+            gains = row_gains(effects, scores.effects, scores.offered)[0]
+        choice = row_gains(effects, scores.effects, scores.offered)[1]
         single, single_gain = _best_single(scores, self.alpha)
-        taken = np.zeros((len(scores), arms + 1))
+        taken = np.zeros((len(scores), len(scores.arms) + 1))
         taken[np.arange(len(scores)), choice] = 1.0
         promised = np.where(choice > 0, effects[np.arange(len(scores)), np.maximum(choice - 1, 0)], 0.0)
         self.selected_: PolicyGain = summarise(
-            scores, gains, one_for_all, single, taken, float(np.average(promised, weights=weight)), clusters, self.alpha
+            scores, gains, compared, single, taken, float(np.average(promised, weights=weight)), clusters, self.alpha
         )
         self.best_name_ = best.name
         self._shrinkage, self.effects_ = best.shrunk.shrinkage, best.shrunk.effects
@@ -341,7 +366,13 @@ class UpliftSearchCV(BaseEstimator):
         self.shrinkage_ = dict(zip(("level", "between_arms"), self._shrinkage.factors, strict=True))
         self.leaderboard_ = leaderboard(judged, chosen, one_for_all, scores, self.n_bootstrap, self.random_state)
         said = verdict(
-            best.name, self.selected_.gain, self.selected_.over_single, single, single_gain, arms, self.alpha
+            best.name,
+            self.selected_.gain,
+            self.selected_.over_single,
+            single,
+            single_gain,
+            len(scores.arms),
+            self.alpha,
         )
         self.verdict_status_, self.verdict_, self.verdict_zh_ = said.status, said.en, said.zh
 
@@ -387,6 +418,20 @@ def _shrunk(predicted: Floats, gamma: Floats, data: Data, among: list[int], exem
         arms = predicted.shape[2]
         return Shrunk(predicted[0], Shrinkage(np.zeros(arms), np.ones((2, 1))))
     return shrink(predicted, gamma, data.trial.weight, data.fold, among, data.training.groups)
+
+
+def _one_for_all(scores: Scores, gamma: Views) -> Floats:
+    """Gain per row of the single arm that does best, picked for each fold by the other folds only, ``(n,)``."""
+    result = np.full(len(scores), np.nan)
+    for f in np.unique(scores.fold):
+        rows = scores.fold == f
+        seen = gamma.outer.get(f, gamma.single)
+        elsewhere = np.where(rows, 0.0, scores.weight)
+        means = [
+            weighted_mean(single_gains(k, seen, scores.offered), elsewhere, None)[0] for k in range(len(scores.arms))
+        ]
+        result[rows] = single_gains(int(np.argmax(means)), gamma.single, scores.offered)[rows]
+    return result
 
 
 def _best_single(scores: Scores, alpha: float) -> tuple[Hashable, Metric]:

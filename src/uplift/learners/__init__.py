@@ -15,7 +15,7 @@ from uplift.learners._arm_scores import arm_scores, expectations
 from uplift.learners._encoder import FrameEncoder
 from uplift.learners._inputs import Arms
 from uplift.learners._propensity import estimated_propensity
-from uplift.learners._shrinkage import Shrinkage, Shrunk, shrink
+from uplift.learners._shrinkage import Shrinkage, Shrunk, pooled, shrink
 from uplift.learners._training import OutcomeFitter, Training
 from uplift.learners.base import BaseUpliftLearner, Explanation, effect_table, fit_together
 from uplift.learners.baselines import ConstantEffect, LogisticTLearner, NoEffect, ResponseModel
@@ -109,6 +109,7 @@ __all__ = [
     "histories_from_orders",
     "load",
     "make_learner",
+    "pooled",
     "read_features",
     "save",
     "shrink",

@@ -81,10 +81,13 @@ class Shrunk:
         ``(n, n_arms)``, each fold by what the other folds say; NaN outside the folds in question.
     shrinkage
         From all these folds: for rows that are in none of them.
+    sums
+        What it was found from.
     """
 
     effects: Floats
     shrinkage: Shrinkage
+    sums: _Moments | None = None
 
 
 def shrink(
@@ -129,7 +132,20 @@ def shrink(
     for i, rows in enumerate(rows_of):
         others = [part for j, part in enumerate(parts) if j != i]
         effects[rows] = _shrinkage(others).apply(predicted[:, rows], weight[rows])
-    return Shrunk(effects, _shrinkage(parts))
+    sums = reduce(_Moments.__add__, parts)
+    return Shrunk(effects, _shrinkage([sums]), sums)
+
+
+def pooled(repeated: Sequence[Shrunk]) -> Shrunk:
+    """One shrinkage from several partitions of the same rows into folds; effects of the first partition.
+
+    Sums are averaged, so that the chance of who was kept from which model cancels, and the rows' own remains.
+    """
+    first = repeated[0]
+    known = [one.sums for one in repeated if one.sums is not None]
+    if len(known) < 2:
+        return first
+    return Shrunk(first.effects, _shrinkage([reduce(_Moments.__add__, known).scaled(1 / len(known))]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +168,10 @@ class _Moments:
 
     def __add__(self, other: _Moments) -> _Moments:
         return _Moments(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    def scaled(self, factor: float) -> _Moments:
+        """All sums times a factor."""
+        return _Moments(*(factor * getattr(self, name) for name in self.__dataclass_fields__))
 
     @classmethod
     def of(cls, predicted: Floats, gamma: Floats, weight: Floats, groups: Ints | None) -> Self:
