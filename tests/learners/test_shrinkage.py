@@ -152,7 +152,7 @@ def test_rows_of_one_group_count_once():
 
 
 def test_partitions_are_pooled_by_the_mean_of_their_sums():
-    """Repeats of one sample are no new rows: the same sums twice say what they say once; two that differ, in between."""
+    """Repeats are no new rows: what is said twice counts once; of two that differ, something in between."""
     rng = np.random.default_rng(11)
     n = 4000
     truth = rng.normal(size=(n, 2))
