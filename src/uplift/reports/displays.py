@@ -5,9 +5,10 @@ Metrics compute and never draw; a display draws and never computes. ``plot`` may
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from uplift.metrics.trial import Propensity
 
 Language = Literal["en", "zh"]
+C = TypeVar("C", Curve, BudgetCurve)
 COLOURS = ("#1f5fbf", "#c2571a", "#0f7b55", "#7a3fb0", "#b3261e", "#5b6b8c")
 CHINESE_FONTS = (
     "PingFang SC", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Microsoft YaHei", "WenQuanYi Zen Hei",
@@ -92,7 +94,33 @@ class _Display:
         self.ax_ = ax
 
 
-class CurveDisplay(_Display):
+class _CurvesDisplay(_Display, Generic[C]):
+    """Curves of one model or several in one picture."""
+
+    def __init__(self, curves: Mapping[str, C], *, language: Language = "en") -> None:
+        self.curves: dict[str, C] = _some(curves, "curve")
+        self.language = language
+
+    @classmethod
+    def from_curve(
+        cls, curve: C, *, name: str = "model", ax: Axes | None = None, language: Language = "en", intervals: bool = True
+    ) -> Self:
+        """Draw one curve."""
+        return cls.from_curves({name: curve}, ax=ax, language=language, intervals=intervals)
+
+    @classmethod
+    def from_curves(
+        cls, curves: Mapping[str, C], *, ax: Axes | None = None, language: Language = "en", intervals: bool = True
+    ) -> Self:
+        """Draw several models' curves into one picture."""
+        return cls(curves, language=language).plot(ax, intervals=intervals)
+
+    @abstractmethod
+    def plot(self, ax: Axes | None = None, *, intervals: bool = True) -> Self:
+        """Draw on these axes, or on new ones."""
+
+
+class CurveDisplay(_CurvesDisplay[Curve]):
     """Qini, uplift or TOC curves of one model or several, with their intervals and what random targeting gives.
 
     Parameters
@@ -121,25 +149,10 @@ class CurveDisplay(_Display):
     """
 
     def __init__(self, curves: Mapping[str, Curve], *, language: Language = "en") -> None:
-        self.curves = _some(curves, "curve")
+        super().__init__(curves, language=language)
         kinds = {curve.name for curve in curves.values()}
         if len(kinds) > 1:
             raise InputError(f"curves of one kind go into one picture, found {', '.join(sorted(kinds))}")
-        self.language = language
-
-    @classmethod
-    def from_curve(
-        cls, curve: Curve, *, name: str = "model", ax: Axes | None = None, language: Language = "en", **plot: Any
-    ) -> Self:
-        """Draw one curve."""
-        return cls.from_curves({name: curve}, ax=ax, language=language, **plot)
-
-    @classmethod
-    def from_curves(
-        cls, curves: Mapping[str, Curve], *, ax: Axes | None = None, language: Language = "en", **plot: Any
-    ) -> Self:
-        """Draw several models' curves into one picture."""
-        return cls(curves, language=language).plot(ax, **plot)
 
     @classmethod
     def from_predictions(
@@ -187,7 +200,7 @@ class CurveDisplay(_Display):
         return self
 
 
-class BudgetDisplay(_Display):
+class BudgetDisplay(_CurvesDisplay[BudgetCurve]):
     """Multi-arm Qini curves: what each model buys with a growing budget, and what the best untargeted mix buys.
 
     Parameters
@@ -202,24 +215,6 @@ class BudgetDisplay(_Display):
     ax_, figure_, lines_
         As in :class:`CurveDisplay`.
     """
-
-    def __init__(self, curves: Mapping[str, BudgetCurve], *, language: Language = "en") -> None:
-        self.curves = _some(curves, "curve")
-        self.language = language
-
-    @classmethod
-    def from_curve(
-        cls, curve: BudgetCurve, *, name: str = "model", ax: Axes | None = None, language: Language = "en", **plot: Any
-    ) -> Self:
-        """Draw one curve."""
-        return cls.from_curves({name: curve}, ax=ax, language=language, **plot)
-
-    @classmethod
-    def from_curves(
-        cls, curves: Mapping[str, BudgetCurve], *, ax: Axes | None = None, language: Language = "en", **plot: Any
-    ) -> Self:
-        """Draw several models' curves into one picture."""
-        return cls(curves, language=language).plot(ax, **plot)
 
     @classmethod
     def from_predictions(
