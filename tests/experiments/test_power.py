@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.special import ndtri, stdtrit
+from scipy.special import nctdtrinc, ndtri, stdtrit
 from scipy.stats import norm
 
 from uplift.errors import DesignError
@@ -44,6 +44,32 @@ def test_a_rate_has_another_spread_once_it_has_moved():
     assert plan.arms[0].needed_arm == math.ceil(expected)
     up, down = (power(HALVES, control="control", baseline=0.3, effect=effect) for effect in (0.02, -0.02))
     assert up.needed_total > down.needed_total
+
+
+def test_covariates_explain_no_more_of_a_rate_once_it_has_moved():
+    """What they explain of those who could be turned shrinks by the share that is, beside noise that grows."""
+    plan = power(HALVES, control="control", baseline=0.2, effect=0.04, rho2=0.3)
+    z = norm.ppf(0.975) + norm.ppf(0.8)
+    left = 0.24 * 0.76 - 0.3 * 0.16 * (1 - 0.04 / 0.8) ** 2
+    assert plan.arms[0].needed_arm == math.ceil(z**2 * (left + 0.7 * 0.16) / 0.04**2)
+    rng = np.random.default_rng(0)
+    chance = rng.beta(0.2 * (1 / 0.3 - 1), 0.8 * (1 / 0.3 - 1), 400_000)
+    moved = (rng.random(len(chance)) < chance) | (rng.random(len(chance)) < 0.04 / 0.8)
+    assert (1 - explained_variance(moved.astype(float), chance[:, None])) * 0.24 * 0.76 == pytest.approx(left, rel=0.01)
+
+
+def test_an_arm_that_multiplies_values_spreads_them_too():
+    given = {"control": "control", "kind": "mean", "sd": 20.0, "baseline": 10.0}
+    added, times = (power(HALVES, effect=2.0, proportional=p, **given).needed_total for p in (False, True))
+    assert times / added == pytest.approx((1 + 1.2**2) / 2, rel=1e-2)
+    size = power(HALVES, size=times, proportional=True, **given).arms[0].smallest_effect
+    assert size == pytest.approx(2.0, rel=1e-3)
+    hopeless = power(HALVES, size=20, proportional=True, **given).arms[0]
+    assert hopeless.smallest_effect is None, "its own spread outgrows every effect"
+    with pytest.raises(DesignError, match="baseline above 0"):
+        power(HALVES, effect=2.0, proportional=True, **given | {"baseline": None})
+    with pytest.raises(DesignError, match="variation=-1"):
+        power(HALVES, effect=2.0, variation=-1, **given)
 
 
 def test_an_effect_that_a_rate_cannot_reach_is_not_given():
@@ -144,8 +170,13 @@ def test_few_clusters_see_less_than_the_normal_quantile_says():
     few, many, none = (
         power(HALVES, size=2400, cluster_size=members, **given).arms[0].smallest_effect for members in (100, 1, None)
     )
-    assert few == pytest.approx(none * (stdtrit(22, 0.975) + stdtrit(22, 0.8)) / (ndtri(0.975) + ndtri(0.8)))
+    pooled = nctdtrinc(22, 0.2, stdtrit(22, 0.975)) / (ndtri(0.975) + ndtri(0.8))  # both variances known to be equal
+    assert pooled < few / none < 1.02 * pooled
     assert many == pytest.approx(none, rel=1e-3)
+    unequal = power(HALVES, size=2400, cluster_size=100, variation=0.5, **given).arms[0].smallest_effect
+    lopsided = power({"control": 0.8, "gift": 0.2}, size=2400, cluster_size=100, **given).arms[0].smallest_effect
+    assert unequal > 1.02 * few
+    assert lopsided > 1.05 * few * math.sqrt((1 / 0.2 + 1 / 0.8) / 4)
     needed = power(HALVES, effect=few, cluster_size=100, **given).needed_total
     assert needed == pytest.approx(2400, abs=2)
     with pytest.raises(DesignError, match="cluster_size=0"):

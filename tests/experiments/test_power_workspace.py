@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from uplift.cli import main
 from uplift.config import Workspace
 from uplift.data.simulator import simulate
+from uplift.pipelines import experiment_power
 from uplift.pipelines._experiment_powered import power_curve
 from uplift.pipelines.experiment_define import define
 from uplift.pipelines.experiment_power import power_from_workspace
@@ -45,6 +46,19 @@ def test_segments_show_less_than_everybody(shop):
     assert len(parts) >= 2
     assert all(row["smallest_effect"] is None or row["n_arm"] < done.plans["ordered"].arms[0].n_arm for row in parts)
     assert max(row["smallest_effect"] for row in parts if row["smallest_effect"]) > whole
+
+
+def test_whole_stores_cost_within_a_segment_too(shop, monkeypatch):
+    spec = yaml.safe_load((shop.experiments / "stores.yaml").read_text(encoding="utf-8"))
+    (shop.experiments / "parts.yaml").write_text(
+        yaml.safe_dump(spec | {"id": "parts", "segments": ["segment"]}), encoding="utf-8"
+    )
+    stores = power_from_workspace(shop, "parts", size=1000).segments["spend"]
+    monkeypatch.setattr(experiment_power, "_clustered", lambda part, cluster: {})
+    alone = {row["segment"]: row for row in power_from_workspace(shop, "parts", size=1000).segments["spend"]}
+    seen = [(row["smallest_effect"], alone[row["segment"]]["smallest_effect"]) for row in stores]
+    assert len(seen) >= 2
+    assert all(whole is None or whole > one for whole, one in seen)
 
 
 def test_a_ratio_is_planned_per_its_denominator(shop):

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from uplift.experiments import design_effect, linearised_ratio, power, simulate_power
 
@@ -22,10 +23,10 @@ def near(share, repeats):
     return abs(share - 0.8) <= max(0.027, noise)
 
 
-def stores(seed=0, count=4000, icc=0.05):
+def stores(seed=0, count=4000, icc=0.05, sizes=(10, 31)):
     """Past members of stores of unequal size: a store's own level, one covariate, and chance."""
     rng = np.random.default_rng(seed)
-    store = np.repeat(np.arange(count), rng.integers(10, 31, count))
+    store = np.repeat(np.arange(count), rng.integers(*sizes, count))
     x = rng.normal(size=len(store))
     between = math.sqrt(icc / (1 - icc))
     spend = 20 + 3 * (0.6 * x + 0.8 * (rng.normal(size=len(store)) + between * rng.normal(size=count)[store]))
@@ -37,7 +38,9 @@ def test_a_design_by_stores_has_the_power_it_promises(repeats, proof):
     store, x, spend = stores()
     cost = design_effect(spend, store, x)
     given = {"control": "control", "kind": "mean", "baseline": spend.mean(), "sd": spend.std(), "rho2": 0.36}
-    plan = power(SHARES, effect=0.6, deff=cost.deff, cluster_size=len(store) / 4000, **given)
+    assert (spend >= 0).all()
+    clustered = {"deff": cost.deff, "cluster_size": len(store) / 4000, "variation": cost.variation}
+    plan = power(SHARES, effect=0.6, proportional=True, **clustered, **given)
     blind = power(SHARES, effect=0.6, **given)
     kept = {"outcome": spend, "covariates": x, "clusters": store, "repeats": repeats, "seed": 1}
     seen = simulate_power(plan, **kept).power["gift"]
@@ -50,6 +53,41 @@ def test_a_design_by_stores_has_the_power_it_promises(repeats, proof):
     assert proof(
         "experiments/power", setting, method="members taken as independent", target="80 ± 2.7 %",
         figure=f"{100 * fewer:.1f} %", holds=fewer < 0.7, planted=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("gift", [0.5, 0.25])
+@pytest.mark.parametrize("count", [8, 12, 20, 40])
+@lengths(200)
+def test_a_few_unequal_stores_see_what_the_formula_says(repeats, count, gift, proof):
+    """The smallest effect of a design with so many stores of 5 to 59 members, and how often it is seen."""
+    shares = {"control": 1 - gift, "gift": gift}
+    store, x, spend = stores(seed=5, sizes=(5, 60))
+    cost, mean = design_effect(spend, store, x), len(store) / 4000
+    given = {"control": "control", "kind": "mean", "baseline": spend.mean(), "sd": spend.std(), "rho2": 0.36}
+    kept = {"outcome": spend, "covariates": x, "clusters": store, "repeats": repeats, "seed": count}
+    size = round(count * mean)
+    plan = power(
+        shares, size=size, deff=cost.deff, cluster_size=mean, variation=cost.variation, proportional=True, **given
+    )
+    seen = simulate_power(plan, effect=plan.arms[0].smallest_effect, **kept).power["gift"]
+    setting = (
+        f"power of the smallest effect that {count} stores of 5 to 59 members see, {100 * gift:g} % of them treated, "
+        f"{repeats:,} repeats"
+    )
+    assert proof(
+        "experiments/power", setting, method="Welch's t, freedom by unequal stores", target="80 ± 2.7 %",
+        figure=f"{100 * seen:.1f} %", holds=near(seen, repeats),
+    )  # fmt: skip
+    if count > 12:
+        return
+    df = count - 2
+    naive = (stdtrit(df, 0.975) + stdtrit(df, 0.8)) * spend.std() * math.sqrt(0.64 * cost.deff)
+    naive *= math.sqrt((1 / gift + 1 / (1 - gift)) / size)
+    blind = simulate_power(plan, effect=naive, **kept).power["gift"]
+    assert proof(
+        "experiments/power", setting, method="t with two degrees of freedom less than stores", target="80 ± 2.7 %",
+        figure=f"{100 * blind:.1f} %", holds=blind < 0.773, planted=True,
     )  # fmt: skip
 
 

@@ -44,12 +44,16 @@ class DesignEffect(Rendered):
         Factor by which the variance of a difference grows, ``1 + (m̄ − 1) · ICC`` with the size-weighted mean m̄.
     clusters, mean_size
         How many there are, and m̄.
+    variation
+        Squared coefficient of variation of what clusters weigh, ``m (1 + (m − 1) · ICC)``: unequal ones know the
+        variance less well.
     """
 
     icc: float
     deff: float
     clusters: int
     mean_size: float
+    variation: float
 
 
 def design_effect(outcome: ArrayLike, clusters: ArrayLike, covariates: ArrayLike | None = None) -> DesignEffect:
@@ -96,7 +100,9 @@ def design_effect(outcome: ArrayLike, clusters: ArrayLike, covariates: ArrayLike
     spread = max(0.0, (between - within) / typical)
     icc = spread / (spread + within) if spread + within > 0 else 0.0
     mean_size = float((counts**2).sum()) / n
-    return DesignEffect(icc, 1 + (mean_size - 1) * icc, k, mean_size)
+    weight = counts * (1 + (counts - 1) * icc)
+    variation = float(weight.var(ddof=1) / weight.mean() ** 2)
+    return DesignEffect(icc, 1 + (mean_size - 1) * icc, k, mean_size, variation)
 
 
 def linearised_ratio(numerator: ArrayLike, denominator: ArrayLike) -> tuple[Floats, float]:

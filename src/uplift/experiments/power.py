@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
 
 from uplift.errors import DesignError, did_you_mean
+from uplift.experiments._few_clusters import freedom, separation
 from uplift.results import Rendered
 
 MOST_MEMBERS = 10**12
+GREATEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class Power(Rendered):
         Design effect of clusters, and members of one on average; None: members are assigned one by one.
     size, effect
         What was asked.
+    variation
+        Squared coefficient of variation of the clusters' weights.
+    proportional
+        Whether an arm multiplies a member's value, so that a mean's spread moves with it.
     """
 
     arms: tuple[ArmPower, ...]
@@ -79,6 +85,8 @@ class Power(Rendered):
     size: int | None
     effect: float | None
     cluster_size: float | None = None
+    variation: float = 0.0
+    proportional: bool = False
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One row an arm."""
@@ -105,17 +113,21 @@ def power(
     rho2: float = 0.0,
     deff: float = 1.0,
     cluster_size: float | None = None,
+    variation: float = 0.0,
+    proportional: bool = False,
     comparisons: int | None = None,
 ) -> Power:
     """Smallest detectable effect at a size, and size needed for an effect, by the closed form.
 
     ``effect = (z₁₋α/₂ + z_power) · σ · √((1 − ρ²)(1/n₁ + 1/n₀)) · √deff``
 
-    With clusters the quantiles are those of t, with two degrees of freedom less than both arms have clusters: few
-    clusters are few observations, however many members they have.
+    With clusters the quantiles give way to the distance from which Welch's t-test sees an effect when each arm's
+    variance is known from its clusters only: few clusters, or unequal ones, are few observations, however many members
+    they have.
 
     A rate has another spread once it has moved, so for rates each arm enters with its own σ: that of the baseline for
-    the control, that of baseline plus effect for the arm.
+    the control, that of baseline plus effect for the arm. What covariates explain does not grow with it: members whose
+    outcome the arm turns are taken to be any of those who could be turned.
 
     Parameters
     ----------
@@ -137,6 +149,11 @@ def power(
         Design effect, ``1 + (m − 1) · ICC`` for clusters of m members.
     cluster_size
         Members of a cluster on average, where clusters are assigned as a whole.
+    variation
+        Of clusters, as :func:`design_effect` finds it.
+    proportional
+        Of a mean: an arm multiplies members' values, so that their spread grows with their mean; needs a baseline
+        above zero.
     comparisons
         Size of the family; default one an arm.
 
@@ -156,48 +173,93 @@ def power(
     3839
     """
     _check(shares, control, baseline, sd, kind, size, effect, alpha, power, rho2, deff, cluster_size, comparisons)
+    _check_more(kind, baseline, variation, proportional)
     if sd is None:
         sd = _rate_sd(baseline or 0.0)
     treated = [arm for arm, share in shares.items() if arm != control and share > 0]
     family = comparisons or len(treated)
-    shrunk = math.sqrt((1 - rho2) * deff)
-
-    def factor(arm: str, total: float) -> float:
-        """Standard errors between no effect and one that is seen with the wanted chance."""
-        tail = 1 - alpha / family / 2
-        if cluster_size is None:
-            return float(ndtri(tail) + ndtri(power)) * shrunk
-        df = max(total * (shares[arm] + shares[control]) / cluster_size - 2, 1.0)
-        return float(stdtrit(df, tail) + stdtrit(df, power)) * shrunk
-
-    def spread(arm: str, moved: float) -> float:
-        """Standard error of the difference, times √members in all, when the arm moves the metric by so much."""
-        other = sd if kind == "mean" or baseline is None else _rate_sd(baseline + moved)
-        return math.sqrt(other**2 / shares[arm] + sd**2 / shares[control])
-
+    need = _Need(
+        shares, control, kind, sd, baseline, 1 - alpha / family / 2, power, rho2, deff, cluster_size, variation,
+        proportional,
+    )  # fmt: skip
     rows = []
     for arm in treated:
         row: dict[str, Any] = {"arm": arm, "share": shares[arm]}
         if size is not None:
-            smallest = 0.0
-            for _ in range(60):  # a contraction: the spread of a rate moves far less than the rate
-                smallest = factor(arm, size) * spread(arm, smallest) / math.sqrt(size)
+            smallest = need.effect(arm, size)
             row.update(n_control=round(size * shares[control]), n_arm=round(size * shares[arm]))
-            if kind == "mean" or baseline is None or baseline + smallest < 1:  # else no effect is large enough
+            if smallest is not None and (kind == "mean" or baseline is None or baseline + smallest < 1):
                 row.update(smallest_effect=smallest, smallest_relative=smallest / baseline if baseline else None)
         if effect is not None:
-            total = (factor(arm, MOST_MEMBERS) * spread(arm, effect) / effect) ** 2
-            for _ in range(60):  # more clusters, nearer to the normal quantile
-                total = (factor(arm, total) * spread(arm, effect) / effect) ** 2
-            if total > MOST_MEMBERS:
+            total = need.size(arm, effect)
+            if total is None or total > MOST_MEMBERS:
                 raise DesignError(f"an effect of {effect:g} would need more than {MOST_MEMBERS:,} members")
             row.update(needed_control=math.ceil(total * shares[control] - 1e-9))
             row.update(needed_arm=math.ceil(total * shares[arm] - 1e-9), needed_total=math.ceil(total - 1e-9))
         rows.append(ArmPower(**row))
     return Power(
         tuple(rows), control, dict(shares), alpha, power, family, sd, baseline, kind, rho2, deff, size, effect,
-        cluster_size,
+        cluster_size, variation, proportional,
     )  # fmt: skip
+
+
+class _Need(NamedTuple):
+    """What an effect takes to be seen; fields as of :func:`power`, ``tail`` one minus the error on one side."""
+
+    shares: Mapping[str, float]
+    control: str
+    kind: str
+    sd: float
+    baseline: float | None
+    tail: float
+    power: float
+    rho2: float
+    deff: float
+    cluster_size: float | None
+    variation: float
+    proportional: bool
+
+    def effect(self, arm: str, size: float) -> float | None:
+        """Smallest effect seen with so many members; None where an arm's own spread outgrows every effect."""
+        apart = self._apart(arm, size) / math.sqrt(size)
+        return _settled(lambda found: apart * self._spread(arm, found), 0.0)
+
+    def size(self, arm: str, effect: float) -> float | None:
+        """Members in all for an effect; None where no number is enough."""
+        spread = self._spread(arm, effect) / effect
+        return _settled(lambda found: (self._apart(arm, found) * spread) ** 2, MOST_MEMBERS)
+
+    def _apart(self, arm: str, size: float) -> float:
+        """Standard errors between no effect and one that is seen with the wanted chance."""
+        if self.cluster_size is None:
+            return float(ndtri(self.tail) + ndtri(self.power))
+        given, held = self.shares[arm], self.shares[self.control]
+        own, other = (freedom(size * share / self.cluster_size, self.variation) for share in (given, held))
+        return separation(self.tail, self.power, own, other, held / (given + held))
+
+    def _spread(self, arm: str, moved: float) -> float:
+        """Standard error of the difference, times √members in all, when the arm moves the metric by so much."""
+        left = (1 - self.rho2) * self.sd**2
+        other = left
+        if self.kind == "rate" and self.baseline is not None:
+            turned = moved / (1 - self.baseline) if moved > 0 else -moved / self.baseline
+            other = _rate_sd(self.baseline + moved) ** 2 - self.rho2 * ((1 - turned) * self.sd) ** 2
+        elif self.proportional and self.baseline:
+            other = left * (1 + moved / self.baseline) ** 2
+        return math.sqrt((max(other, 0.0) / self.shares[arm] + left / self.shares[self.control]) * self.deff)
+
+
+def _settled(step: Callable[[float], float], start: float) -> float | None:
+    """Where repeating a step leads; None where it grows without end."""
+    found = start
+    for _ in range(500):
+        new = step(found)
+        if not math.isfinite(new) or new > GREATEST:
+            return None
+        if abs(new - found) <= 1e-9 * abs(new):
+            return new
+        found = new
+    return found
 
 
 def _rate_sd(rate: float) -> float:
@@ -256,3 +318,10 @@ def _check(
         problems.append(f"comparisons={comparisons} → at least 1")
     if problems:
         raise DesignError("; ".join(problems))
+
+
+def _check_more(kind: str, baseline: float | None, variation: float, proportional: bool) -> None:
+    if not (math.isfinite(variation) and variation >= 0):
+        raise DesignError(f"variation={variation} → a squared coefficient of variation, at least 0")
+    if proportional and not (kind == "mean" and baseline is not None and baseline > 0):
+        raise DesignError(f"proportional needs a mean with a baseline above 0, found kind={kind}, baseline={baseline}")

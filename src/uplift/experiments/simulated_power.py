@@ -65,8 +65,8 @@ def simulate_power(
     covariates : array of shape (n_members, n_covariates), optional
         Of the same members.
     clusters : array of shape (n_members,), optional
-        Cluster of the same members. Whole clusters are then drawn with replacement until there are ``size`` members,
-        dealt out to the arms by their shares, and tested with clustered errors.
+        Cluster of the same members. As many whole clusters as ``size`` members make on average are then drawn with
+        replacement, dealt out to the arms by their shares, and tested with clustered errors.
     repeats, seed
         Of the simulation.
 
@@ -113,14 +113,12 @@ def simulate_power(
 def _drawn_clusters(
     outcome: ArrayLike, covariates: ArrayLike | None, clusters: ArrayLike, size: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats | None, Ints]:
-    """Whole clusters drawn with replacement until they hold ``size`` members; each draw is a cluster of its own."""
+    """Whole clusters that hold ``size`` members on average, with replacement; each draw is a cluster of its own."""
     codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
     order = np.argsort(codes, kind="stable")
     counts = np.bincount(codes)
     starts = np.cumsum(counts) - counts
-    draws = rng.integers(0, len(counts), max(4, int(2 * size / counts.mean()) + 4))
-    enough = min(int(np.searchsorted(np.cumsum(counts[draws]), size)) + 1, len(draws))
-    chosen = draws[: max(enough, 4)]
+    chosen = rng.integers(0, len(counts), max(4, round(size / counts.mean())))
     rows = np.concatenate([order[starts[c] : starts[c] + counts[c]] for c in chosen])
     y = np.asarray(outcome, dtype=np.float64)[rows]
     x = None if covariates is None else np.asarray(covariates, dtype=np.float64)[rows]

@@ -94,7 +94,10 @@ class Powered(Rendered):
                 margin, needed = size(basis["margin"], gap=True), basis["margin_needs"]
                 lines.append(f"  to prove that harm stays within {margin}: {needed:,} members in all, if there is none")
             if basis.get("few_clusters"):
-                lines.append(f"  fewer than {FEW_CLUSTERS} clusters: trust --simulate more than the formula")
+                lines.append(
+                    f"  fewer than {FEW_CLUSTERS} clusters: their ICC is a rough guess and may well be larger, so plan "
+                    "with room"
+                )
             lines += ["  " + _arm_line(row, size, self._simulated(name, row.arm)) for row in chosen.arms]
             parts = [part for part in self.segments.get(name, ()) if part["smallest_effect"] is not None]
             for part in parts:
@@ -128,7 +131,8 @@ def power_curve(plan: Power, points: int = 25) -> list[dict[str, Any]]:
         at = power(
             plan.shares, control=plan.control, kind=plan.kind, baseline=plan.baseline, sd=plan.sd, size=size,
             alpha=plan.alpha, power=plan.power, rho2=plan.rho2, deff=plan.deff,
-            cluster_size=plan.cluster_size, comparisons=plan.comparisons,
+            cluster_size=plan.cluster_size, variation=plan.variation,
+            proportional=plan.proportional, comparisons=plan.comparisons,
         )  # fmt: skip
         rows += [{"size": size, "arm": arm.arm, "smallest_effect": arm.smallest_effect} for arm in at.arms]
     return rows

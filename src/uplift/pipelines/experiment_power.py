@@ -148,7 +148,9 @@ def power_from_workspace(
         plans[metric.name] = power(
             spec.shares, baseline=float(values.mean()), sd=float(values.std(ddof=1)), size=asked, rho2=rho2,
             deff=1.0 if cost is None else cost.deff,
-            cluster_size=None if cost is None else len(values) / cost.clusters, comparisons=family, **given,
+            cluster_size=None if cost is None else len(values) / cost.clusters,
+            variation=0.0 if cost is None else cost.variation,
+            proportional=kind == "mean" and bool((values >= 0).all()), comparisons=family, **given,
         )  # fmt: skip
         level = None if metric.kind in ("ratio", "time") else float(values.mean())
         basis[metric.name] = {
@@ -164,11 +166,13 @@ def power_from_workspace(
             at = power(
                 spec.shares, control=spec.control, kind="mean", sd=float(values.std(ddof=1)), effect=metric.margin,
                 alpha=spec.alpha, power=chance, rho2=rho2, deff=plans[metric.name].deff,
-                cluster_size=plans[metric.name].cluster_size, comparisons=1,
+                cluster_size=plans[metric.name].cluster_size, variation=plans[metric.name].variation, comparisons=1,
             )  # fmt: skip
             basis[metric.name] |= {"margin": metric.margin, "margin_needs": at.needed_total}
         unit[metric.name] = _unit(metric, workspace.config.currency)
-        segments[metric.name] = _by_segment(spec, frame, values, asked, given, workspace.config.min_cell)
+        segments[metric.name] = _by_segment(
+            spec, frame, values, cluster, asked, given, workspace.config.min_cell
+        )  # fmt: skip
         if simulate:
             progress(f"{metric.name}: {simulate} simulated experiments")
             plan = plans[metric.name]
@@ -221,11 +225,15 @@ def _by_segment(
     spec: ExperimentSpec,
     frame: pd.DataFrame,
     values: NDArray[np.float64],
+    cluster: NDArray[np.int64] | None,
     size: int,
     given: Mapping[str, Any],
     min_cell: int,
 ) -> list[dict[str, Any]]:
-    """The smallest effect that each segment shows by itself, without covariates; small and constant ones left out."""
+    """The smallest effect that each segment shows by itself, without covariates; small and constant ones left out.
+
+    Whole clusters cost within a segment too.
+    """
     rows = []
     for column in spec.segments:
         if is_number(frame[column]) and frame[column].nunique() > 20:
@@ -237,6 +245,7 @@ def _by_segment(
             plan = power(
                 spec.shares, baseline=float(part.mean()), sd=float(part.std(ddof=1)),
                 size=max(2, round(size * len(own) / len(values))), comparisons=1, **{**given, "effect": None},
+                **_clustered(part, None if cluster is None else cluster[own]),
             )  # fmt: skip
             for arm in plan.arms:
                 rows.append(
@@ -247,6 +256,14 @@ def _by_segment(
                     }
                 )  # fmt: skip
     return rows
+
+
+def _clustered(part: NDArray[np.float64], cluster: NDArray[np.int64] | None) -> dict[str, Any]:
+    """What clusters cost within a segment; nothing where each has one member there."""
+    if cluster is None or not 2 <= len(np.unique(cluster)) < len(cluster):
+        return {}
+    cost = design_effect(part, cluster)
+    return {"deff": cost.deff, "cluster_size": len(part) / cost.clusters, "variation": cost.variation}
 
 
 def _past(engine: Engine, spec: ExperimentSpec, as_of: str | None) -> datetime:
