@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -147,6 +148,27 @@ def test_experiments_that_share_members_are_named(chain, tmp_path):
     assert met["members"] == 600
     assert met["share"] == pytest.approx(600 / len(mine))
     assert met["p_independent"] > 0.001
+
+
+def test_another_experiment_of_whole_stores_is_held_to_its_stores(chain, tmp_path):
+    shop = Workspace.open(shutil.copytree(chain, tmp_path / "shop"))
+    key = sorted(shop.experiments.glob("*.yaml"))[1].stem
+    halves = {"arms": ["control=1/2", "push=1/2"], "control": "control", "metrics": ["ordered"]}
+    define(shop, "stores", **halves, cluster="favourite_store")
+    define(shop, "one", **halves)
+    rows = pq.read_table(shop.data / "assignments.parquet").to_pandas().query("experiment_id == @key")
+    for name in ("stores", "one"):
+        assign_members(shop, name, as_of=str(rows["assigned_at"].min())[:10])
+    own = pq.read_table(shop.experiments / "assigned" / "stores-v1.parquet")
+    pq.write_table(
+        own.set_column(0, "experiment_id", pa.array(["one"] * own.num_rows)),
+        shop.experiments / "assigned" / "one-v1.parquet",
+    )  # the same arms, as if members had been assigned one by one
+    met = {row["experiment"]: row for row in analyze_workspace(shop, key, out=tmp_path / "out").result["overlap"]}
+    assert met["stores"]["members"] == met["one"]["members"]
+    assert met["stores"]["table"] == met["one"]["table"]
+    assert met["stores"]["p_independent"] == pytest.approx(met["one"]["p_independent"])
+    assert met["stores"]["p_interaction"] != pytest.approx(met["one"]["p_interaction"], rel=1e-3)
 
 
 def test_versions_are_measured_together_and_never_silently(chain, tmp_path):

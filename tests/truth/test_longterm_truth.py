@@ -183,6 +183,31 @@ def test_experiments_that_meet_alarm_when_they_disturb_each_other(repeats, proof
 
 
 @lengths(300)
+def test_effects_that_differ_by_store_are_no_disturbance_by_an_experiment_of_stores(repeats, proof):
+    """Members one by one here, whole stores there; what an arm does differs by store, whatever the store's own arm."""
+    rng = np.random.default_rng(14)
+    store = np.repeat(np.arange(30), 50)
+    counted, blind, disturbed = 0, 0, 0
+    for _ in range(repeats):
+        a, b = rng.integers(0, 2, 1500), (rng.permutation(30) < 15)[store].astype(int)
+        y = rng.normal(size=1500) + 0.3 * rng.normal(size=30)[store] + a * (0.2 + 0.4 * rng.normal(size=30)[store])
+        counted += meeting(y, a, b, 2, 2, other_clusters=store).p_interaction < 0.05
+        blind += meeting(y, a, b, 2, 2).p_interaction < 0.05
+        disturbed += meeting(y + 0.7 * a * b, a, b, 2, 2, other_clusters=store).p_interaction < 0.05
+    setting = f"an experiment of 30 stores in the same members, effects differ by store, {repeats:,} repeats"
+    assert proof(
+        "experiments/over-time", f"{setting}: said to disturb", method="clusters of either experiment",
+        target="5 ± 1.5 %", figure=f"{100 * counted / repeats:.1f} %",
+        holds=near(counted / repeats, 0.05, repeats, 0.015),
+    )  # fmt: skip
+    assert proof(
+        "experiments/over-time", f"{setting}: said to disturb", method="this experiment's clusters only",
+        target="5 ± 1.5 %", figure=f"{100 * blind / repeats:.1f} %", holds=blind / repeats > 0.1, planted=True,
+    )  # fmt: skip
+    assert disturbed / repeats > 0.6
+
+
+@lengths(300)
 def test_tags_keep_to_their_family_and_find_what_is_there(repeats, proof):
     rng = np.random.default_rng(5)
     family, naive, covered, raw = 0, 0, 0, 0

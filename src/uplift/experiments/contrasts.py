@@ -148,6 +148,7 @@ def meeting(
     *,
     covariates: Floats | None = None,
     clusters: Ints | None = None,
+    other_clusters: Ints | None = None,
 ) -> Meeting:
     """Whether two experiments that met in the same members disturbed each other.
 
@@ -155,9 +156,10 @@ def meeting(
     ----------
     outcome, arm, other : arrays of shape (n_members,)
         Of the members whom both assigned; arms as places, the controls 0.
-    clusters : array of shape (n_members,), optional
-        For the interaction, where one of them assigned whole clusters. The test of independence holds as long as the
-        other one assigned members one by one.
+    clusters, other_clusters : arrays of shape (n_members,), optional
+        For the interaction, where the one or the other assigned whole clusters: effects that differ by store differ by
+        the arm of the store too. Where both did, it is tested with either, and the larger p-value counts. The test of
+        independence holds as long as one of them assigned members one by one.
 
     Raises
     ------
@@ -173,7 +175,6 @@ def meeting(
     expected = filled.sum(axis=1, keepdims=True) * filled.sum(axis=0, keepdims=True) / max(filled.sum(), 1)
     df = (filled.shape[0] - 1) * (filled.shape[1] - 1)
     independent = float(chdtrc(df, float(((filled - expected) ** 2 / expected).sum()))) if df > 0 else math.nan
-    means = ArmRegression(covariates, a * n_other + b, n_arms * n_other, clusters).estimate(y)
     weights = []
     for i in range(1, n_arms):
         for j in range(1, n_other):
@@ -181,7 +182,11 @@ def meeting(
             w[i, j], w[0, j], w[i, 0], w[0, 0] = 1, -1, -1, 1
             if (table[w != 0] >= 2).all():
                 weights.append(w.ravel())
-    return Meeting(len(y), table, independent, _joint(means, np.array(weights)))
+    apart: list[Ints | None] = [units for units in (clusters, other_clusters) if units is not None]
+    fits = [
+        ArmRegression(covariates, a * n_other + b, n_arms * n_other, units).estimate(y) for units in apart or [None]
+    ]
+    return Meeting(len(y), table, independent, max(_joint(means, np.array(weights)) for means in fits))
 
 
 def _joint(means: ArmMeans, weights: Floats) -> float:

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from uplift.config import ExperimentSpec, Workspace
-from uplift.data import Engine
+from uplift.data import Engine, as_arrow
 from uplift.errors import ConfigError
 from uplift.experiments import holm, meeting, tag_effects
 from uplift.experiments._together import Group
-from uplift.features import observed_until
+from uplift.features import observed_until, to_frame
 from uplift.pipelines._experiment_lasting import long_term, wearing_off
-from uplift.pipelines._experiment_members import Floats, Members, number, plain
+from uplift.pipelines._experiment_members import Floats, Members, codes, number, plain
 from uplift.pipelines._experiment_reached import funnel, participation
 from uplift.pipelines._experiments import experiment_spec
 from uplift.rules import compile_rule
@@ -60,19 +61,21 @@ def _overlap(
             continue
         own = place[shared["member_id"]].to_numpy()
         names = sorted(shared["arm"].unique(), key=lambda name: (name != "control", name))
-        codes = shared["arm"].map({name: i for i, name in enumerate(names)}).to_numpy(dtype=np.int64)
+        arm = shared["arm"].map({name: i for i, name in enumerate(names)}).to_numpy(dtype=np.int64)
+        whole = _defined(workspace, str(other))
         y = np.full(len(members.arm), np.nan) if primary is None else primary
         known = ~np.isnan(y[own])
         found = meeting(
-            y[own][known], members.arm[own][known], codes[known], len(members.arms), len(names),
-            clusters=members.clusters_of(own[known]),
+            y[own][known], members.arm[own][known], arm[known], len(members.arms), len(names),
+            clusters=members.clusters_of(own[known]), other_clusters=_other_clusters(engine, whole, shared, known),
         )  # fmt: skip
-        independent = found.p_independent if members.clusters is None or _by_member(workspace, str(other)) else math.nan
+        either = members.clusters is None or (whole is not None and whole.cluster is None)
+        independent = found.p_independent if either else math.nan
         table = [[int(n) if n == 0 or n >= members.min_cell else None for n in row] for row in found.table.tolist()]
         small = any(n is None for row in table for n in row)
         groups.append(Group(np.isin(np.arange(len(members.arm)), own), unit=("shared", str(other))))
         for a, b in itertools.product(range(len(members.arms)), range(len(names))):
-            cell = own[known][(members.arm[own[known]] == a) & (codes[known] == b)]
+            cell = own[known][(members.arm[own[known]] == a) & (arm[known] == b)]
             groups.append(Group(np.isin(np.arange(len(members.arm)), cell), not small, ("table", str(other))))
         rows.append(
             {
@@ -109,12 +112,25 @@ def _met(engine: Engine, workspace: Workspace, spec: ExperimentSpec, members: Me
     return every[apart.abs() <= longest].sort_values(["experiment_id", "member_id"]).reset_index(drop=True)
 
 
-def _by_member(workspace: Workspace, experiment_id: str) -> bool:
-    """Whether an experiment is known to assign members one by one."""
+def _defined(workspace: Workspace, experiment_id: str) -> ExperimentSpec | None:
+    """Another experiment's definition; None where it has none."""
     try:
-        return experiment_spec(workspace, experiment_id).cluster is None
+        return experiment_spec(workspace, experiment_id)
     except ConfigError:
-        return False
+        return None
+
+
+def _other_clusters(
+    engine: Engine, spec: ExperimentSpec | None, shared: pd.DataFrame, known: NDArray[np.bool_]
+) -> NDArray[np.int64] | None:
+    """Clusters that another experiment assigned as a whole, as of its assignment; None where it assigned members."""
+    if spec is None or spec.cluster is None:
+        return None
+    spine = as_arrow(
+        pd.DataFrame({"member_id": shared["member_id"], "as_of": pd.to_datetime(shared["assigned_at"], utc=True)})
+    )
+    store = to_frame(build_columns(engine, spine, [spec.cluster]), [spec.cluster])[spec.cluster]
+    return np.unique(codes(store)[known], return_inverse=True)[1].astype(np.int64)
 
 
 def _tags(
