@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from uplift.experiments import ArmMeans, Metric, Text, analyze, look
+from uplift.experiments._posterior import expect
 from uplift.experiments._situation import Situation
 from uplift.experiments.actions import recommend
 
@@ -211,3 +212,14 @@ def test_an_effective_arm_is_not_stopped_for_costs_that_it_does_not_have():
     assert action.gain > 0
     (dear,) = recommend(Situation(*given, look(900, None), costs={"h": 5.0}))
     assert (dear.kind, dear.reason) == ("stop", "costs_more")
+
+
+def test_a_spread_that_a_test_found_is_taken_to_owe_something_to_it():
+    barely, clearly, alike = (np.array([-1.0, 0.0, 1.0]) * size for size in (2.0, 20.0, 0.5))
+    free, given = (expect(barely, np.ones(3), screened=level) for level in (None, 0.05))
+    assert given.mean[2] < 0.9 * free.mean[2], "just significant: much of it is luck"
+    assert (given.promise == free.promise).all()
+    same = [expect(clearly, np.ones(3), screened=level).mean[2] for level in (None, 0.05)]
+    assert same[1] == pytest.approx(same[0], rel=2e-3)
+    other = [expect(alike, np.ones(3), screened=level).mean[2] for level in (None, 0.05)]
+    assert other[0] == other[1], "it was not for this that anybody looked"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import ndtr
+from scipy.special import chdtrc, ndtr
 
 from uplift.experiments import ArmMeans, Metric, analyze, look
 from uplift.experiments._posterior import expect
@@ -179,6 +179,57 @@ def test_what_a_switch_promises_it_gives(repeats, proof):
         holds=np.mean(naive) > 1.15 * np.mean(true), planted=True,
     )  # fmt: skip
     assert np.mean(np.array(true) > 0) >= 0.95 - 3 * math.sqrt(0.05 / len(true)) - 0.02
+
+
+@lengths(400)
+def test_switches_promise_no_more_than_they_give_at_any_spread(repeats, proof):
+    """Six segments of unequal errors; a switch is looked for where a test finds that effects differ, as in an analysis.
+
+    All that is promised in such an experiment, less all that comes true, in standard errors.
+    """
+    se = np.geomspace(0.8, 1.25, 6)
+    told, blind, each, made = [], [], [], []
+    for tau in (0.25, 0.5, 1.0, 2.0, 4.0):
+        rng = np.random.default_rng(31)
+        excess, usual, switches, tested = 0.0, 0.0, 0, 0
+        while tested < repeats:
+            truth = tau * rng.normal(size=6)
+            seen = truth + se * rng.normal(size=6)
+            weights = 1 / se**2
+            if chdtrc(5, weights @ (seen - weights @ seen / weights.sum()) ** 2) >= 0.05:
+                continue
+            tested += 1
+            cells = {(0, v): means([0.0, seen[v]], se[v] / math.sqrt(2)) for v in range(6)}
+            cells[None, None] = means([0.0, seen.mean()], 0.3)
+            cut = SegmentCut("s", tuple("123456"), (100,) * 6, True)
+            for action in recommend(situation(cells, "no_evidence", ("control", "a"), cuts=(cut,))):
+                if action.kind == "switch":
+                    excess += action.gain - truth["123456".index(action.segment)]
+                    switches += 1
+            found = expect(seen, se)  # as if no test had been passed
+            sure = (found.mean > 0) & (ndtr(found.mean / found.sd) >= 0.95)
+            usual += float((found.mean - truth)[sure].sum())
+        told.append(excess / tested)
+        blind.append(usual / tested)
+        each.append(excess / max(switches, 1))
+        made.append(switches / tested)
+    slack = 0.0 if repeats == LONG else 0.12
+    setting = (
+        f"promised less true gain of all switches, 6 segments whose effects differ by a test, spreads ¼, ½, 1, 2, 4, "
+        f"{repeats:,} experiments each"
+    )
+    assert proof(
+        "experiments/actions", setting, method="spread's likelihood given that the test was passed",
+        target="± .2 standard errors at every spread",
+        figure=", ".join(f"{x:+.2f}" for x in told) + "; each switch "
+        + ", ".join(f"{x:+.2f} ({n:.2f} made)" for x, n in zip(each, made, strict=True)),
+        holds=max(map(abs, told)) <= 0.2 + slack,
+    )  # fmt: skip
+    assert proof(
+        "experiments/actions", setting, method="as if no test had been passed",
+        target="± .2 standard errors at every spread", figure=", ".join(f"{x:+.2f}" for x in blind),
+        holds=max(blind) > 0.3, planted=True,
+    )  # fmt: skip
 
 
 @lengths(40, long=400)

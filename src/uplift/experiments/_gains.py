@@ -17,7 +17,10 @@ from uplift.experiments.shrinkage import shrink
 Z95 = 1.959964
 FLAT = "flat prior on the whole population"
 ARMS = "normal prior over the arms: centre unknown, spread integrated over"
-SEGMENTS = "normal prior over the segments of the column: centre unknown, spread integrated over"
+SEGMENTS = (
+    "normal prior over the segments of the column: centre unknown, spread integrated over, given that they differ for "
+    "certain"
+)
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,14 @@ def contrasts(situation: Situation, cells: Mapping[int, ArmMeans], arm: int, oth
     """Segment → what the arm gains over another one there; segments are drawn towards each other.
 
     A segment is given another arm because that is probably better, not because it looks best of all: hence the mean
-    over all spreads.
+    over all spreads. Only columns whose effects differ for certain are looked at, which the spread's likelihood knows.
     """
     gaps = {v: means.difference(arm, other) for v, means in cells.items()}
     gaps = {v: gap for v, gap in gaps.items() if math.isfinite(gap.value) and gap.se > 0}
     if len(gaps) < 2:
         return {}
     values, se = [gap.value for gap in gaps.values()], [gap.se for gap in gaps.values()]
-    found, robust = expect(values, se), shrink(values, se)
+    found, robust = expect(values, se, screened=situation.look.alpha), shrink(values, se)
     cost = situation.cost(situation.arms[arm], situation.arms[other])
     half = (robust.high - robust.low) / 2
     return {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
+from scipy.special import chdtrc, chdtri
 
 Floats = NDArray[np.float64]
 GRID = 200
@@ -35,7 +36,7 @@ class Expected:
     spread: float
 
 
-def expect(values: ArrayLike, standard_errors: ArrayLike) -> Expected:
+def expect(values: ArrayLike, standard_errors: ArrayLike, *, screened: float | None = None) -> Expected:
     """Expectations of true values that scatter normally around a centre of which nothing is known before.
 
     The posterior counts everything that is not known: each value's own noise, the centre's, and the spread's, by
@@ -47,6 +48,15 @@ def expect(values: ArrayLike, standard_errors: ArrayLike) -> Expected:
     ----------
     values, standard_errors : array of shape (n_values,), n_values ≥ 2
         Independent estimates.
+    screened
+        Level of a test of equal true values without which nobody would have looked. Estimates that passed it scatter
+        more than true values do, so the spread's likelihood is then taken given that they passed; for estimates that
+        would not have, something else gave the reason to look. The promises do not count it.
+
+    References
+    ----------
+    D. Yekutieli (2012), "Adjusted Bayesian inference for selected parameters", *JRSS B* 74(3): the spread has a prior
+    of its own, which the selection does not change.
 
     Examples
     --------
@@ -58,7 +68,7 @@ def expect(values: ArrayLike, standard_errors: ArrayLike) -> Expected:
     """
     y, variance = np.asarray(values, dtype=np.float64), np.asarray(standard_errors, dtype=np.float64) ** 2
     spread = spread_of(y, variance)
-    mean, sd = _posterior(y, variance)
+    mean, sd = _posterior(y, variance, screened)
     return Expected(mean, sd, _given(y, variance, np.array([spread]))[0][0], spread)
 
 
@@ -100,13 +110,25 @@ def _given(y: Floats, variance: Floats, spread: Floats) -> tuple[Floats, Floats,
     return mean, left, likelihood
 
 
-def _posterior(y: Floats, variance: Floats) -> tuple[Floats, Floats]:
+def _posterior(y: Floats, variance: Floats, screened: float | None) -> tuple[Floats, Floats]:
     """Means and standard deviations of the true values over all spreads."""
-    scale = math.sqrt(len(y) / float((1 / variance).sum()))
+    typical = len(y) / float((1 / variance).sum())
+    scale = math.sqrt(typical)
     quantiles = (np.arange(GRID) + 0.5) / GRID
     tau = scale * np.tan(np.pi / 2 * quantiles)  # equal shares of the prior
     mean, left, likelihood = _given(y, variance, tau**2)
-    weights = np.exp(likelihood - likelihood.max())
+    weights = np.exp(likelihood - likelihood.max()) / _passed(y, variance, tau**2 / typical, screened)
     weights /= weights.sum()
     middle = weights @ mean
     return middle, np.sqrt(weights @ left + weights @ (mean - middle) ** 2)
+
+
+def _passed(y: Floats, variance: Floats, spread: Floats, screened: float | None) -> Floats:
+    """Chance to pass the test of equal values at each spread, in typical variances; 1 where they did not pass it."""
+    weights = 1 / variance
+    if screened is None:
+        return np.ones(len(spread))
+    limit = float(chdtri(len(y) - 1, screened))
+    if float(weights @ (y - weights @ y / weights.sum()) ** 2) <= limit:
+        return np.ones(len(spread))
+    return np.asarray(chdtrc(len(y) - 1, limit / (1 + spread)), dtype=np.float64)
