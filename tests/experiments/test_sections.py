@@ -258,6 +258,16 @@ def test_who_took_part_does_not_give_back_what_the_funnel_hides(chain, tmp_path)
     totals = {row["segment_column"] for row in result["participation"]}
     assert not totals, "the total of any column would be the sum of all arms"
     assert stages_of(result, "milk_box")["sent"]["share"] == 1.0
+    arms = yaml.safe_load(next((chain / "experiments").glob(f"{result['design']['id']}.yaml")).read_text("utf-8"))[
+        "arms"
+    ]
+    offers = table(chain, "offers").set_index("offer_id")
+    for arm, told in (("milk_box", 11 / 2), ("comeback_gift", members["comeback_gift"])):
+        offer = offers.loc[next(one["offer_id"] for one in arms if one["name"] == arm)]
+        assert offer["cost_redeem"] > 0
+        size = result["design"]["arms"][arm]["n"]
+        cost = 100 * result["design"]["costs"][arm] - offer["cost_contact"]
+        assert cost * size / offer["cost_redeem"] == pytest.approx(told), "a cost would tell how many redeemed"
 
 
 def test_the_few_who_were_not_sent_to_do_not_follow_from_the_size_of_their_arm(chain, tmp_path):

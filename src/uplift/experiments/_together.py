@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+BLOCK = 1 << 15
+"""Kinds of members whose groups are multiplied at once."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,11 @@ def withheld(groups: Iterable[Group], min_cell: int) -> list[Hashable]:
     """
     given = [group for group in groups if group.shown or 0 < group.inside.sum() < min_cell]
     gone: list[Hashable] = []
-    if not given:
+    size = [int(group.inside.sum()) for group in given]
+    small = [at for at, n in enumerate(size) if 0 < n < min_cell]
+    if not small:
         return gone
     both = _overlaps([group.inside for group in given])
-    size = np.diag(both)
-    small = np.flatnonzero((size > 0) & (size < min_cell)).tolist()
     rank = {unit: place for place, unit in enumerate(dict.fromkeys(group.unit for group in given))}
     for at in small:  # stated by itself
         if given[at].shown and given[at].unit is not None and given[at].unit not in gone:
@@ -85,8 +87,12 @@ def _overlaps(inside: list[Bools]) -> Floats:
     for own, bits in zip(inside, mark, strict=True):
         profile[own] ^= bits  # who is in the same groups has the same number, and all but surely nobody else
     _, first, count = np.unique(profile, return_index=True, return_counts=True)
-    distinct = np.vstack([own[first] for own in inside]).astype(np.float64)
-    return np.asarray((distinct * count) @ distinct.T)
+    both = np.zeros((len(inside), len(inside)))
+    for start in range(0, len(first), BLOCK):
+        some = slice(start, start + BLOCK)
+        distinct = np.vstack([own[first[some]] for own in inside]).astype(np.float64)
+        both += (distinct * count[some]) @ distinct.T
+    return both
 
 
 def _follows(both: Floats, known: NDArray[np.int64], hidden: list[int]) -> tuple[int, list[int]] | None:

@@ -71,7 +71,8 @@ def _effects(result: Mapping[str, Any], members: Members, table: pd.DataFrame) -
                 ((a, column, row["segment"], None if known.all() else name), own, stated),
                 ((a, column, row["segment"], name, "buyers"), own & (y != 0), stated and kinds[name] in SHARES),
             ):
-                found[key] = inside, shown or (key in found and found[key][1])
+                if shown or 0 < inside.sum() < members.min_cell:
+                    found[key] = inside, shown or (key in found and found[key][1])
     for a in range(len(members.arms)):
         yield Group(members.arm == a)
     yield from (Group(inside, shown) for inside, shown in found.values())

@@ -36,10 +36,11 @@ class Reached:
         }
 
 
-def arm_costs(engine: Engine, spec: ExperimentSpec, reached: Reached) -> dict[str, float]:
+def arm_costs(engine: Engine, spec: ExperimentSpec, reached: Reached, min_cell: int) -> dict[str, float]:
     """Arm → what a member in it cost on average: contact for those sent to, redemption for those who redeemed.
 
-    In units of the currency. An arm of which nothing is known to be sent is taken to be contacted in full.
+    In units of the currency. An arm of which nothing is known to be sent is taken to be contacted in full. Numbers too
+    small to be shown count as half the smallest that may be: prices are known, so a cost would tell them.
     """
     offers = {
         row["offer_id"]: row
@@ -50,11 +51,19 @@ def arm_costs(engine: Engine, spec: ExperimentSpec, reached: Reached) -> dict[st
         offer, size = offers.get(arm.offer_id or ""), reached.assigned[arm.name]
         if offer is None or not size:
             continue
-        sent = reached.sent[arm.name] / size if reached.sent[arm.name] else 1.0
-        redeemed = reached.redeemed[arm.name] / size
+        sent = _blurred(reached.sent[arm.name], size, min_cell) / size if reached.sent[arm.name] else 1.0
+        redeemed = _blurred(reached.redeemed[arm.name], size, min_cell) / size
         cost = (offer["cost_contact"] or 0) * sent + (offer["cost_redeem"] or 0) * redeemed
         costs[arm.name] = float(cost) / CENTS
     return costs
+
+
+def _blurred(count: int, size: int, min_cell: int) -> float:
+    """A count of an arm's members; where few are in it, or few are not, half the smallest number that may be shown."""
+    few = min(min_cell, size) / 2
+    if shown(count, min_cell) is None:
+        return few
+    return size - few if shown(size - count, min_cell) is None else float(count)
 
 
 def planned_size(spec: ExperimentSpec, spine: pa.Table) -> int | None:

@@ -150,7 +150,7 @@ def analyze_workspace(
         known = build_columns(engine, spine.select(["member_id", "as_of"]), columns)
         table = pd.concat([table, to_frame(known, columns)], axis=1)
         labels = labels_of(engine, workspace, spec)
-        costs = arm_costs(engine, spec, reached)
+        costs = arm_costs(engine, spec, reached, workspace.config.min_cell)
         progress("what lasts, other experiments, tags, funnel")
         decisive = table[metrics[0].name].to_numpy(dtype=np.float64) if metrics[0].name in table else None
         more: dict[str, Any] = {}
