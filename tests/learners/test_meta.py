@@ -12,9 +12,12 @@ import pandas as pd
 import pytest
 
 from uplift.data.simulator.worlds import make_world
-from uplift.learners import DRLearner, ResponseModel, RLearner, SLearner, TLearner, XLearner, save
+from uplift.evaluation.scores import training_of
+from uplift.learners import DRLearner, ResponseModel, RLearner, SLearner, TLearner, XLearner, make_learner, save
 from uplift.learners._causalml_import import causalml_module
 from uplift.learners._training import Training
+from uplift.learners.meta import BoostedOutcome
+from uplift.metrics.trial import read_trial
 
 META = [SLearner, TLearner, XLearner, RLearner, DRLearner]
 SMALL = {"n_estimators": 20, "num_leaves": 4, "min_child_samples": 20, "control": "control", "random_state": 0}
@@ -65,6 +68,47 @@ def test_s_and_t_agree_with_causalml_called_plainly(kind, outcome):
         expected = plain.predict(X=X)
     ours = fitted({"S": SLearner, "T": TLearner}[kind], world, X=X).predict(X)
     np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("threads", "shares"), [(1, [1, 1, 1]), (2, [1, 1, 2]), (3, [1, 1, 1]), (8, [2, 2, 2])])
+def test_threads_are_shared_out_and_the_last_ones_get_more(threads, shares):
+    world = make_world(300, random_state=0)
+    trial = read_trial(world.y, world.treatment, world.propensity, control="control")
+    training, _ = training_of(world.X, trial, np.arange(300) % 3, False, random_state=0, n_jobs=threads)
+    assert training.each("abc", lambda alone, one: (one, alone.threads)) == list(zip("abc", shares, strict=True))
+
+
+@pytest.mark.parametrize(("name", "models"), [("T", 3), ("DR", 9)])
+def test_outcome_models_of_all_sides_are_fitted_before_the_first_arm(monkeypatch, name, models):
+    """Side by side, so that no thread waits; the arms find them made."""
+    happened = []
+    learner = make_learner(name, control="control", n_estimators=3, random_state=0)
+    original, arm = BoostedOutcome.__call__, type(learner)._fit_arm
+    monkeypatch.setattr(BoostedOutcome, "__call__", lambda *given: happened.append("model") or original(*given))
+    monkeypatch.setattr(type(learner), "_fit_arm", lambda *given: happened.append("arm") or arm(*given))
+    world = make_world(900, arms=("a", "b"), outcome="continuous", random_state=3)
+    learner.fit(world.X, world.y, world.treatment, propensity=world.propensity)
+    assert happened == ["model"] * models + ["arm"] * 2
+
+
+def test_s_keeps_only_trees_that_can_make_a_difference(monkeypatch):
+    """Amounts: trees without a split on the treatment cancel, so they are neither kept nor scored."""
+    from uplift.learners._model_text import split_columns, split_text
+    from uplift.learners._scorers import BoosterScorer, ConstantScorer
+
+    world = make_world(3000, arms=("a",), outcome="continuous", random_state=4)
+    kept = fitted(SLearner, world)
+    monkeypatch.setattr(BoosterScorer, "splitting_on", lambda self, column: self)
+    whole = fitted(SLearner, world)
+    of_kept, of_whole = (split_text(model.program_.arms[0][0].scorer.text)[1] for model in (kept, whole))
+    column = world.X.shape[1]
+    assert 0 < len(of_kept) < len(of_whole)
+    assert all(column in split_columns(tree) for tree in of_kept)
+    np.testing.assert_allclose(kept.predict(world.X), whole.predict(world.X), atol=1e-12)
+    np.testing.assert_allclose(kept.explain(world.X[:50]).values, whole.explain(world.X[:50]).values, atol=1e-9)
+    monkeypatch.undo()
+    scorer = whole.program_.arms[0][0].scorer
+    assert scorer.splitting_on(column + 5) == ConstantScorer(0.0)
 
 
 def test_x_learner_agrees_with_causalml_given_the_same_nuisances(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from uplift.learners import _scorers
 from uplift.learners._quickscorer import BLOCK, compile_trees
-from uplift.learners._scorers import BoosterScorer
+from uplift.learners._scorers import BoosterScorer, ConstantScorer, values_at
 
 
 def table(n, seed=0):
@@ -49,6 +49,8 @@ def test_the_same_to_the_bit(leaves, objective):
     expected = model.predict(odd, raw_score=True)
     for threads in (1, 2, 5):
         np.testing.assert_array_equal(compiled.scores(odd, threads), expected)
+        for rows in (np.arange(5, len(odd), 3), np.array([2, 700]), np.arange(len(odd))):  # where they lie
+            np.testing.assert_array_equal(compiled.scores(odd, threads, rows), expected[rows])
     for few in (odd[:1], odd[:BLOCK], odd[:0]):
         np.testing.assert_array_equal(compiled.scores(few, 2), expected[: len(few)])
 
@@ -101,6 +103,22 @@ def test_a_scorer_compiles_for_many_rows_only_and_checks_itself(monkeypatch):
     again = BoosterScorer(scorer.text, "identity", 1.0, 2.0, 6)
     np.testing.assert_array_equal(again.raw(X, 1), plain)
     assert again._cache["compiled"] is None
+
+
+def test_some_rows_where_they_lie_or_copied(monkeypatch):
+    """The same numbers either way; a scorer that knows nothing of rows gets copies."""
+    monkeypatch.setattr(_scorers, "BLOCK", 100)
+    X, y = table(2000)
+    rows = np.arange(3, 2000, 4)
+    scorer = BoosterScorer(booster(X, y).model_to_string(), "logistic", 0.5, 2.0, X.shape[1])
+    expected = scorer.values(X, 1)[rows]
+    assert scorer.values_at(X, rows, 2) is None  # too few rows to compile for
+    np.testing.assert_array_equal(values_at(scorer, X, rows, 2), expected)
+    monkeypatch.setattr(_scorers, "WORTH_COMPILING", 1)
+    assert scorer.values_at(X, rows, 2) is not None
+    np.testing.assert_array_equal(values_at(scorer, X, rows, 2), expected)
+    np.testing.assert_array_equal(values_at(ConstantScorer(3.0), X, rows, 2), np.full(len(rows), 3.0))
+    assert len(values_at(scorer, X, rows[:0], 2)) == 0
 
 
 def test_where_machine_code_cannot_be_kept(monkeypatch):

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from uplift.learners._quickscorer import MAX_LEAVES, CompiledTrees, compile_trees
+from uplift.learners._model_text import join_text, split_text
+from uplift.learners._quickscorer import MAX_LEAVES, CompiledTrees, compile_trees, compiled
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -141,12 +142,12 @@ class _Valuing:
 
     def value(self, text: str, blocks: Sequence[str], parts: int, *, first: bool) -> list[str]:
         """The trees with their leaves valued; those without a split are left out, the first one bears the constant."""
-        compiled = compile_trees(text)
-        if compiled is None:
+        trees = compile_trees(text)
+        if trees is None:
             raise ValueError("trees of more than 32 leaves cannot be valued by all rows")
-        places = compiled.places(self.sample.matrix, self.sample.rows, self.threads)
+        places = trees.places(self.sample.matrix, self.sample.rows, self.threads)
         values, sums = np.zeros((2, len(blocks), MAX_LEAVES)), np.zeros((len(blocks), MAX_LEAVES))
-        split = np.array([(tree >= 0).sum() > 1 for tree in compiled.number], dtype=np.bool_)
+        split = np.array([(tree >= 0).sum() > 1 for tree in trees.number], dtype=np.bool_)
         _kernel()(
             places, split, self.target, self.weight, self.score, self.logistic, self.rate, self.l2, values[0],
             values[1], sums,
@@ -155,31 +156,17 @@ class _Valuing:
         for number, block in enumerate(blocks):
             if split[number]:
                 constant = self.base if first and not result else 0.0
-                value, weight, count = _by_leaf(compiled, number, values[0] + constant, values[1], sums)
+                value, weight, count = _by_leaf(trees, number, values[0] + constant, values[1], sums)
                 result.append(_revalued(block, value, weight, count, parts))
         return result
 
 
-def _by_leaf(compiled: CompiledTrees, tree: int, *of_places: Floats) -> list[list[float]]:
+def _by_leaf(trees: CompiledTrees, tree: int, *of_places: Floats) -> list[list[float]]:
     """What is known by place, in LightGBM's order of the leaves."""
-    number = compiled.number[tree]
+    number = trees.number[tree]
     places = np.flatnonzero(number >= 0)
     order = places[np.argsort(number[places])]
     return [known[tree, order].tolist() for known in of_places]
-
-
-def split_text(text: str) -> tuple[str, list[str]]:
-    """The head of LightGBM's text format, and its trees without their numbers."""
-    head, *blocks = text.split("\nend of trees")[0].split("\nTree=")
-    return head, [block.split("\n", 1)[1].strip("\n") for block in blocks]
-
-
-def join_text(head: str, trees: Sequence[str]) -> str:
-    """The trees as one model."""
-    blocks = [f"Tree={number}\n{tree}\n\n\n" for number, tree in enumerate(trees)]
-    lines = [line for line in head.strip("\n").splitlines() if not line.startswith("tree_sizes=")]
-    sizes = " ".join(str(len(block)) for block in blocks)
-    return "\n".join([*lines, f"tree_sizes={sizes}"]) + f"\n\n{''.join(blocks)}end of trees\n\nfeature_importances:\n"
 
 
 def _revalued(block: str, value: list[float], weight: list[float], count: list[float], parts: int) -> str:
@@ -216,7 +203,6 @@ def _numbers(values: Sequence[float]) -> str:
 @cache
 def _kernel() -> Callable[..., None]:
     """Compiled at first need."""
-    import numba
 
     # numba infers the types of what it compiles
     def value(places, split, target, weight, score, logistic, rate, l2, values, weights, counts):  # type: ignore[no-untyped-def]
@@ -251,9 +237,4 @@ def _kernel() -> Callable[..., None]:
         for i in range(n):
             score[i] += before[old[i]]
 
-    kernel: Callable[..., None]
-    try:
-        kernel = numba.njit(nogil=True, error_model="numpy", cache=True)(value)
-    except RuntimeError:  # no folder can be written to: every process compiles anew
-        kernel = numba.njit(nogil=True, error_model="numpy")(value)
-    return kernel
+    return compiled(value)

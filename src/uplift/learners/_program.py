@@ -9,12 +9,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from uplift.learners._scorers import Scorer, scorer_from_dict
+from uplift.learners._scorers import BLOCK, Scorer, scorer_from_dict
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
-BLOCK = 1 << 17
-"""Rows scored at a time, which bounds the memory of intermediate scores."""
 
 
 @dataclass(frozen=True)

@@ -76,10 +76,10 @@ class CompiledTrees:
     leaves: Floats
     number: npt.NDArray[np.int32]
 
-    def scores(self, matrix: Matrix, threads: int) -> Floats:
-        """Sum of the leaves that each row ends in, ``(n,)``."""
-        result = np.empty(len(matrix))
-        self._run(matrix, _NO_ROWS, result, _NO_PLACES, threads)
+    def scores(self, matrix: Matrix, threads: int, rows: Ints = _NO_ROWS) -> Floats:
+        """Sum of the leaves that each row ends in, ``(n,)``; or each of some rows, ``(m,)``."""
+        result = np.empty(len(rows) or len(matrix))
+        self._run(matrix, rows, result, _NO_PLACES, threads)
         return result
 
     def places(self, matrix: Matrix, rows: Ints, threads: int) -> npt.NDArray[np.uint8]:
@@ -220,7 +220,6 @@ def _not_above(values: Floats) -> Matrix:
 @cache
 def _kernel() -> Callable[..., None]:
     """Compiled at first need; numba keeps the machine code for the next process."""
-    import numba
 
     # numba infers the types of what it compiles
     def score(matrix, rows, feature, tree, threshold, missing_left, mask, table, codes, leaves, sums, places):  # type: ignore[no-untyped-def]
@@ -272,8 +271,8 @@ def _kernel() -> Callable[..., None]:
                 for r in range(size):
                     lowest = np.uint32(bits[r] & np.uint32(-np.int32(bits[r])))
                     place[begin + r] = np.uint8(np.uint32(lowest * np.uint32(_HASH)) >> np.uint32(27))
-            if some:
-                columns[0, BLOCK] = asked  # else it would not be read at all
+            columns[0, BLOCK] = asked  # else it would not be read at all
+            if sums.shape[0] == 0:
                 continue
             total[:] = 0.0
             for t in range(leaves.shape[0]):
@@ -284,9 +283,16 @@ def _kernel() -> Callable[..., None]:
                     total[r] += values[np.uint32(np.uint32(lowest * np.uint32(_HASH)) >> np.uint32(27))]
             sums[begin : begin + size] = total[:size]
 
+    return compiled(score)
+
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Machine code that lets go of Python's lock, kept for the next process where a folder can be written to."""
+    import numba
+
     kernel: Callable[..., None]
     try:
-        kernel = numba.njit(nogil=True, error_model="numpy", cache=True)(score)
+        kernel = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
     except RuntimeError:  # no folder can be written to: every process compiles anew
-        kernel = numba.njit(nogil=True, error_model="numpy")(score)
+        kernel = numba.njit(nogil=True, error_model="numpy")(function)
     return kernel

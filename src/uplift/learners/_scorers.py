@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,11 +11,15 @@ import numpy.typing as npt
 
 from uplift.errors import InputError
 from uplift.learners._linear import LinearDesign
+from uplift.learners._model_text import join_text, split_columns, split_text
 from uplift.learners._quickscorer import CompiledTrees, compile_trees
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
 Link = Literal["identity", "logistic"]
+BLOCK = 1 << 17
+"""Rows scored at a time, which bounds the memory of intermediate scores."""
 WORTH_COMPILING = 10_000_000
 """Rows times trees from which the compiled trees make up for the second that their first use in a process takes."""
 _CHECKED_ROWS = 256
@@ -141,6 +145,17 @@ class BoosterScorer:
     columns: int
     _cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def splitting_on(self, column: int) -> Scorer:
+        """The same differences between two values of a column: trees that never split on it give both the same.
+
+        A probability's differences depend on all trees, so a classifier stays what it is.
+        """
+        if self.link != "identity":
+            return self
+        head, trees = split_text(self.text)
+        kept = [tree for tree in trees if column in split_columns(tree)]
+        return replace(self, text=join_text(head, kept)) if kept else ConstantScorer(0.0)
+
     @property
     def booster(self) -> Any:
         """The booster, parsed once."""
@@ -155,22 +170,33 @@ class BoosterScorer:
         """The score before the link, ``(n,)``; log-odds for a classifier."""
         if not len(matrix):
             return np.zeros(0)
-        return self.offset + self.scale * self._sums(matrix, threads)
+        compiled = self._compiled(matrix, len(matrix))
+        sums = compiled.scores(matrix, threads) if compiled is not None else self._plain(matrix, threads)
+        return self.offset + self.scale * sums
 
-    def _sums(self, matrix: Matrix, threads: int) -> Floats:
-        """Sums of leaves, by the compiled trees where there are many rows; the same to the bit."""
-        booster = self.booster
-        if len(matrix) * booster.num_trees() >= WORTH_COMPILING and matrix.dtype == np.float32:
-            if "compiled" not in self._cache:
-                self._cache["compiled"] = checked_trees(self.text, booster, matrix)
-            if self._cache["compiled"] is not None:
-                sums: Floats = self._cache["compiled"].scores(matrix, threads)
-                return sums
-        return np.asarray(booster.predict(matrix, raw_score=True, num_threads=threads))
+    def _plain(self, matrix: Matrix, threads: int) -> Floats:
+        """Sums of leaves by LightGBM."""
+        return np.asarray(self.booster.predict(matrix, raw_score=True, num_threads=threads))
+
+    def _compiled(self, matrix: Matrix, count: int) -> CompiledTrees | None:
+        """The trees compiled, where so many rows are worth it; their sums are the same to the bit."""
+        if count * self.booster.num_trees() < WORTH_COMPILING or matrix.dtype != np.float32:
+            return None
+        if "compiled" not in self._cache:
+            self._cache["compiled"] = checked_trees(self.text, self.booster, matrix)
+        compiled: CompiledTrees | None = self._cache["compiled"]
+        return compiled
 
     def values(self, matrix: Matrix, threads: int) -> Floats:
         """A probability or an amount per row."""
         return _linked(self.raw(matrix, threads), self.link)
+
+    def values_at(self, matrix: Matrix, rows: Ints, threads: int) -> Floats | None:
+        """The same for some rows where they lie; None where they are better copied."""
+        compiled = self._compiled(matrix, len(rows)) if len(rows) else None
+        if compiled is None:
+            return None
+        return _linked(self.offset + self.scale * compiled.scores(matrix, threads, rows), self.link)
 
     def raw_contributions(self, matrix: Matrix, threads: int) -> Floats:
         """SHAP values of the score before the link (Lundberg et al. 2020, by LightGBM), ``(n, n_columns + 1)``."""
@@ -202,6 +228,18 @@ class BoosterScorer:
             "scale": self.scale,
             "columns": self.columns,
         }
+
+
+def values_at(scorer: Scorer, matrix: Matrix, rows: Ints, threads: int) -> Floats:
+    """Values of some rows, ``(m,)``."""
+    found = scorer.values_at(matrix, rows, threads) if isinstance(scorer, BoosterScorer) else None
+    if found is not None:
+        return found
+    result = np.empty(len(rows))
+    for start in range(0, len(rows), BLOCK):  # a block at a time: the copy takes no memory to speak of
+        some = slice(start, start + BLOCK)
+        result[some] = scorer.values(matrix[rows[some]], threads)
+    return result
 
 
 def checked_trees(text: str, booster: Any, matrix: Matrix) -> CompiledTrees | None:

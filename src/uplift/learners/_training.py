@@ -21,9 +21,8 @@ from uplift.errors import InputError
 from uplift.learners._bins import Bins
 from uplift.learners._inputs import MIN_ARM_ROWS, Arms
 from uplift.learners._memory import give_back
-from uplift.learners._program import BLOCK
 from uplift.learners._propensity import check_effective, pairwise
-from uplift.learners._scorers import Scorer
+from uplift.learners._scorers import Scorer, values_at
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -104,6 +103,8 @@ class Pair:
         Inversely proportional to the probability of what was received, with mean 1 within the arm and within the
         control (before sample weights): equal to the sample weights where probabilities do not vary.
         """
+        if self.reach.strides == (0,) and self.p.strides == (0,):
+            return self.weight
         result = self.weight / (self.reach * np.where(self.w == 1, self.p, 1 - self.p))
         for side in (0, 1):
             mine = self.w == side
@@ -213,12 +214,13 @@ class Training:
         numbers = range(1, len(self.arms.names) + 1)
         problems: list[str] = []
         for arm in numbers:
-            self._check(self._pair(arm), arm, problems)
+            self._check(self.pair(arm), arm, problems)
         if problems:
             raise InputError("cannot fit:\n" + "\n".join(f"  {problem}" for problem in dict.fromkeys(problems)))
-        return (self._pair(arm) for arm in numbers)
+        return (self.pair(arm) for arm in numbers)
 
-    def _pair(self, arm: int) -> Pair:
+    def pair(self, arm: int) -> Pair:
+        """The pair of the arm of this number, counted from 1; :meth:`pairs` says whether it can be fitted on."""
         offered = (self.propensity[:, arm] > 0) & (self.propensity[:, 0] > 0) & (self.weight > 0)
         if self.within is not None:
             offered &= self.within
@@ -238,7 +240,7 @@ class Training:
             y=self.y[rows],
             p=p,
             reach=reach,
-            weight=self.weight[rows] if self.weight.strides[0] else np.broadcast_to(self.weight[:1], len(rows)),
+            weight=taken(self.weight, rows),
         )
 
     def _check(self, pair: Pair, arm: int, problems: list[str]) -> None:
@@ -269,6 +271,30 @@ class Training:
         """Mean outcome of every row of the pair under one side, from models of the other folds, ``(m,)``."""
         return self.out_of_fold(pair.rows[pair.w == side], fit)[pair.rows]
 
+    def fit_ahead(self, fit: OutcomeFitter, *, cross_fitted: bool) -> None:
+        """Fit the outcome models of all sides, those of the folds or those of all rows, as many at once as there are
+        threads: whoever needs one later finds it made.
+        """
+        sides = {}
+        for arm in range(1, len(self.arms.names) + 1):
+            pair = self.pair(arm)
+            for side in (0, 1):
+                rows = pair.rows[pair.w == side]
+                sides[_digest(rows)] = rows  # the control's are the same for all arms that were offered alike
+        ids = self.crossfit_ids
+
+        def model(alone: Training, one: tuple[Ints, int | None]) -> None:
+            rows, fold = one
+            alone.fitted(rows if fold is None else rows[ids[rows] != fold], fit)
+
+        folds = self._fold_numbers() if cross_fitted else [None]
+        self.each([(rows, fold) for rows in sides.values() for fold in folds], model)
+
+    def _fold_numbers(self) -> list[int]:
+        """Folds of the rows that may be fitted on."""
+        ids = self.crossfit_ids
+        return [int(fold) for fold in np.unique(ids if self.within is None else ids[self.within])]
+
     def fitted(self, rows: Ints, fit: OutcomeFitter) -> Scorer:
         """The outcome model of some rows of one arm, weighted inversely to the probability of having received it."""
         return self.cache.get(
@@ -287,14 +313,12 @@ class Training:
             ids = self.crossfit_ids
             wanted = np.ones(len(ids), dtype=bool) if self.within is None else self.within
             result = np.full(len(ids), np.nan)
-            numbers = np.unique(ids[wanted])
+            numbers = self._fold_numbers()
             models = self.each(numbers, lambda alone, fold: alone.fitted(rows[ids[rows] != fold], fit))
             give_back(len(rows))
             for fold, model in zip(numbers, models, strict=True):
                 chosen = np.flatnonzero(wanted & (ids == fold))
-                for start in range(0, len(chosen), BLOCK):
-                    block = chosen[start : start + BLOCK]
-                    result[block] = model.values(self.matrix[block], self.threads)
+                result[chosen] = values_at(model, self.matrix, chosen, self.threads)
             give_back(len(rows))
             return result
 
@@ -305,13 +329,25 @@ class Training:
 
         Boosters of few rows cannot keep several threads busy; several of them can.
         """
-        todo = list(what)
-        workers = min(self.threads, len(todo))
-        if workers == 1:
-            return [work(self, one) for one in todo]
-        alone = replace(self, threads=self.threads // workers)
-        with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(partial(work, alone), todo))
+        _ = self.bins  # made with all threads, whoever needs them first
+        todo, done = list(what), list[T]()
+        while len(done) < len(todo):
+            workers = min(self.threads, len(todo) - len(done))
+            some = todo[len(done) :][: (len(todo) - len(done)) // workers * workers]  # the rest gets more threads each
+            if workers == 1:
+                done += [work(self, one) for one in some]
+                continue
+            alone = replace(self, threads=self.threads // workers)
+            with ThreadPoolExecutor(workers) as pool:
+                done += pool.map(partial(work, alone), some)
+        return done
+
+
+def taken(values: Floats, some: Ints | Mask) -> Floats:
+    """Values of some rows, kept as one number where all rows share it."""
+    if values.strides != (0,):
+        return values[some]
+    return np.broadcast_to(values[:1], int(some.sum()) if some.dtype == bool else len(some))
 
 
 def _digest(rows: Ints, more: bytes = b"") -> str:

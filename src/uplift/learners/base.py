@@ -107,12 +107,15 @@ class BaseUpliftLearner(BaseEstimator):
         True for learners that take outcomes of 0 and 1 only, or arms as likely as the control only.
     arm_by_arm
         False for learners in which what one arm's members did has a say in another arm's effect.
+    arms_at_once
+        True for learners that hold little beside their boosters, so that several arms may be fitted side by side.
     """
 
     is_effect: ClassVar[bool] = True
     binary_only: ClassVar[bool] = False
     needs_half: ClassVar[bool] = False
     arm_by_arm: ClassVar[bool] = True
+    arms_at_once: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -177,12 +180,18 @@ class BaseUpliftLearner(BaseEstimator):
     def _fit_program(self, encoder: FrameEncoder, training: Training) -> EffectProgram:
         """The effects of all arms: each by itself, unless a subclass weighs them together."""
         del encoder
+        pairs = training.pairs()
+        self._fit_ahead(training)
+        if self.arms_at_once:
+            numbers = range(1, len(training.arms.names) + 1)
+            at_once = training.each(numbers, lambda alone, arm: check_terms(self._fit_arm(alone, alone.pair(arm))))
+            return EffectProgram(tuple(at_once))
 
         def terms(pair: Pair) -> tuple[Term, ...]:
             return check_terms(self._fit_arm(training, pair))
 
         # map, unlike a comprehension, lets go of a pair before the next one is made
-        return EffectProgram(tuple(map(terms, training.pairs())))
+        return EffectProgram(tuple(map(terms, pairs)))
 
     def _set_fitted(
         self, encoder: FrameEncoder, program: EffectProgram, arms: tuple[Any, ...], control: Any, outcome: str
@@ -197,6 +206,9 @@ class BaseUpliftLearner(BaseEstimator):
             self.feature_names_in_ = np.array(encoder.names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
+
+    def _fit_ahead(self, training: Training) -> None:
+        """Fit what arms have in common, or need at the same time, before the first of them."""
 
     @abstractmethod
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
