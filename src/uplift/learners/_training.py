@@ -271,24 +271,25 @@ class Training:
         """Mean outcome of every row of the pair under one side, from models of the other folds, ``(m,)``."""
         return self.out_of_fold(pair.rows[pair.w == side], fit)[pair.rows]
 
-    def fit_ahead(self, fit: OutcomeFitter, *, cross_fitted: bool) -> None:
-        """Fit the outcome models of all sides, those of the folds or those of all rows, as many at once as there are
-        threads: whoever needs one later finds it made.
+    def outcome_models(self, fit: OutcomeFitter, *, cross_fitted: bool) -> dict[str, Callable[[Training], Scorer]]:
+        """What fits the outcome models of all sides, those of the folds or those of all rows, by their cache's names.
+
+        Fitted first, side by side, they keep all threads busy: whoever needs one later finds it made.
         """
-        sides = {}
+        folds: list[int | None] = [*self._fold_numbers()] if cross_fitted else [None]
+        models: dict[str, Callable[[Training], Scorer]] = {}
         for arm in range(1, len(self.arms.names) + 1):
             pair = self.pair(arm)
             for side in (0, 1):
                 rows = pair.rows[pair.w == side]
-                sides[_digest(rows)] = rows  # the control's are the same for all arms that were offered alike
-        ids = self.crossfit_ids
+                for fold in folds:
+                    name = _model_name(self._outside(rows, fold), fit)
+                    models.setdefault(name, partial(_outcome_model, rows, fold, fit))
+        return models
 
-        def model(alone: Training, one: tuple[Ints, int | None]) -> None:
-            rows, fold = one
-            alone.fitted(rows if fold is None else rows[ids[rows] != fold], fit)
-
-        folds = self._fold_numbers() if cross_fitted else [None]
-        self.each([(rows, fold) for rows in sides.values() for fold in folds], model)
+    def _outside(self, rows: Ints, fold: int | None) -> Ints:
+        """The rows that are in other folds."""
+        return rows if fold is None else rows[self.crossfit_ids[rows] != fold]
 
     def _fold_numbers(self) -> list[int]:
         """Folds of the rows that may be fitted on."""
@@ -297,9 +298,7 @@ class Training:
 
     def fitted(self, rows: Ints, fit: OutcomeFitter) -> Scorer:
         """The outcome model of some rows of one arm, weighted inversely to the probability of having received it."""
-        return self.cache.get(
-            f"model {fit.key(len(rows))} {_digest(rows)}", lambda: fit(self, rows, self.inverse(rows))
-        )
+        return self.cache.get(_model_name(rows, fit), lambda: fit(self, rows, self.inverse(rows)))
 
     def out_of_fold(self, rows: Ints, fit: OutcomeFitter) -> Floats:
         """What outcome models of some rows of one arm expect of everybody, ``(n,)``.
@@ -314,7 +313,7 @@ class Training:
             wanted = np.ones(len(ids), dtype=bool) if self.within is None else self.within
             result = np.full(len(ids), np.nan)
             numbers = self._fold_numbers()
-            models = self.each(numbers, lambda alone, fold: alone.fitted(rows[ids[rows] != fold], fit))
+            models = self.each(numbers, lambda alone, fold: alone.fitted(alone._outside(rows, fold), fit))
             give_back(len(rows))
             for fold, model in zip(numbers, models, strict=True):
                 chosen = np.flatnonzero(wanted & (ids == fold))
@@ -324,16 +323,23 @@ class Training:
 
         return self.cache.get(key, make)
 
-    def each(self, what: Iterable[S], work: Callable[[Training, S], T]) -> list[T]:
+    def each(self, what: Iterable[S], work: Callable[[Training, S], T], at_once: int | None = None) -> list[T]:
         """Work on several things at once, the threads shared out among them.
 
         Boosters of few rows cannot keep several threads busy; several of them can.
+
+        Parameters
+        ----------
+        at_once
+            So many, each as soon as another is done: for things that take more or less time. None: things that take the
+            same time, as many as there are threads, and the last ones with more threads each.
         """
         _ = self.bins  # made with all threads, whoever needs them first
         todo, done = list(what), list[T]()
         while len(done) < len(todo):
-            workers = min(self.threads, len(todo) - len(done))
-            some = todo[len(done) :][: (len(todo) - len(done)) // workers * workers]  # the rest gets more threads each
+            left = todo[len(done) :]
+            workers = min(self.threads, len(left), at_once or len(left))
+            some = left if at_once else left[: len(left) // workers * workers]
             if workers == 1:
                 done += [work(self, one) for one in some]
                 continue
@@ -348,6 +354,14 @@ def taken(values: Floats, some: Ints | Mask) -> Floats:
     if values.strides != (0,):
         return values[some]
     return np.broadcast_to(values[:1], int(some.sum()) if some.dtype == bool else len(some))
+
+
+def _outcome_model(rows: Ints, fold: int | None, fit: OutcomeFitter, training: Training) -> Scorer:
+    return training.fitted(training._outside(rows, fold), fit)
+
+
+def _model_name(rows: Ints, fit: OutcomeFitter) -> str:
+    return f"model {fit.key(len(rows))} {_digest(rows)}"
 
 
 def _digest(rows: Ints, more: bytes = b"") -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from uplift.learners._inputs import (
 )
 from uplift.learners._program import EffectProgram, Term, check_terms
 from uplift.learners._propensity import estimated_propensity, given_propensity
+from uplift.learners._scorers import Scorer
 from uplift.learners._training import Pair, Training
 from uplift.results import Rendered
 
@@ -181,7 +183,7 @@ class BaseUpliftLearner(BaseEstimator):
         """The effects of all arms: each by itself, unless a subclass weighs them together."""
         del encoder
         pairs = training.pairs()
-        self._fit_ahead(training)
+        fit_first([self], training)
         if self.arms_at_once:
             numbers = range(1, len(training.arms.names) + 1)
             at_once = training.each(numbers, lambda alone, arm: check_terms(self._fit_arm(alone, alone.pair(arm))))
@@ -207,8 +209,10 @@ class BaseUpliftLearner(BaseEstimator):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    def _fit_ahead(self, training: Training) -> None:
-        """Fit what arms have in common, or need at the same time, before the first of them."""
+    def _first(self, training: Training) -> dict[str, Callable[[Training], Scorer]]:
+        """What arms have in common, or need at the same time, to be fitted before the first of them; by its name."""
+        del training
+        return {}
 
     @abstractmethod
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
@@ -395,5 +399,24 @@ def fit_together(
         refuse(list(dict.fromkeys(problems)), ", ".join(names))
         first = clones[names[0]]
         encoder, training = prepare(first, X, y, treatment, propensity, sample_weight, groups)
-        fitted |= {name: learner.fit_prepared(encoder, training) for name, learner in clones.items()}
+        training.pairs()  # says what is wrong with the rows before anything is fitted
+        fit_first(list(clones.values()), training)
+        # two at once: one by itself cannot keep all threads busy all the time
+        done = training.each(list(clones.items()), partial(_fit_one, encoder), at_once=2)
+        fitted |= dict(done)
     return {name: fitted[name] for name in learners}
+
+
+def fit_first(learners: Sequence[BaseUpliftLearner], training: Training) -> None:
+    """Fit what learners need before their arms, as many models at once as there are threads, and each once."""
+    models: dict[str, Callable[[Training], Scorer]] = {}
+    for learner in learners:
+        models |= learner._first(training)
+    training.each(models.values(), lambda alone, model: model(alone))
+
+
+def _fit_one(
+    encoder: FrameEncoder, training: Training, one: tuple[str, BaseUpliftLearner]
+) -> tuple[str, BaseUpliftLearner]:
+    name, learner = one
+    return name, learner.fit_prepared(encoder, training)

@@ -161,8 +161,9 @@ class TLearner(BoostedLearner):
     between two of them are noisy: the learner most prone to effects that are not there.
     """
 
-    def _fit_ahead(self, training: Training) -> None:
-        training.fit_ahead(BoostedOutcome(self._settings(training, [], PARTS_OF_T)), cross_fitted=False)
+    def _first(self, training: Training) -> dict[str, Callable[[Training], Scorer]]:
+        fit = BoostedOutcome(self._settings(training, [], PARTS_OF_T))
+        return training.outcome_models(fit, cross_fitted=False)
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
         fit = BoostedOutcome(self._settings(training, [], PARTS_OF_T))
@@ -178,8 +179,8 @@ class XLearner(BoostedLearner):
     be.
     """
 
-    def _fit_ahead(self, training: Training) -> None:
-        training.fit_ahead(self.outcome_fitter(training), cross_fitted=True)
+    def _first(self, training: Training) -> dict[str, Callable[[Training], Scorer]]:
+        return training.outcome_models(self.outcome_fitter(training), cross_fitted=True)
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
         imputed = by_block(imputed_effects, pair, *self._crossfitted(training, pair))
@@ -200,8 +201,8 @@ class RLearner(BoostedLearner):
     wrong (root mean squared error 1.02 instead of 0.36 in a simulation).
     """
 
-    def _fit_ahead(self, training: Training) -> None:
-        training.fit_ahead(self.outcome_fitter(training), cross_fitted=True)
+    def _first(self, training: Training) -> dict[str, Callable[[Training], Scorer]]:
+        return training.outcome_models(self.outcome_fitter(training), cross_fitted=True)
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
         ratio = by_block(residual_ratio, pair, *self._crossfitted(training, pair))
@@ -218,8 +219,8 @@ class DRLearner(BoostedLearner):
     all rows.
     """
 
-    def _fit_ahead(self, training: Training) -> None:
-        training.fit_ahead(self.outcome_fitter(training), cross_fitted=True)
+    def _first(self, training: Training) -> dict[str, Callable[[Training], Scorer]]:
+        return training.outcome_models(self.outcome_fitter(training), cross_fitted=True)
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
         pseudo = by_block(doubly_robust, pair, *self._crossfitted(training, pair))
