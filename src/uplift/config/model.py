@@ -80,6 +80,9 @@ class UpliftSpec(Spec):
         bought anyway raises spend at times and lowers margin always.
     learners
         Candidates.
+    n_repeats
+        Partitions into folds that candidates are compared on; the choice depends less on chance with more of them, and
+        training takes as many times as long.
     winsorize
         Share of the highest and of the lowest values of an outcome in money that are moved to the next one for
         fitting, since a few large baskets drown what an offer does; the model is valued on amounts as they are.
@@ -102,6 +105,7 @@ class UpliftSpec(Spec):
     exclude: tuple[str, ...] = ()
     segment: str = "segment"
     folds: int = Field(default=5, ge=2)
+    n_repeats: int = Field(default=1, ge=1, le=20)
     booster: BoosterSpec = BoosterSpec(n_estimators=60, num_leaves=4, learning_rate=0.1, min_child_samples=200)
     winsorize: float = Field(default=0.01, ge=0, lt=0.2)
     gate_z: float = 1.0

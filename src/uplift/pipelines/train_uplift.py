@@ -159,7 +159,12 @@ def _search(
     if next(o for o in spec.outcomes if o.name == outcome).outcome in MONEY:
         y = np.clip(y, *np.quantile(y, [spec.winsorize, 1 - spec.winsorize]))
     return UpliftSearchCV(
-        candidates, folds=spec.folds, random_state=spec.seed, nested=False, n_jobs=os.cpu_count() or 1
+        candidates,
+        folds=spec.folds,
+        n_repeats=spec.n_repeats,
+        random_state=spec.seed,
+        nested=False,
+        n_jobs=os.cpu_count() or 1,
     ).fit(
         data.X.loc[train, columns],
         y,
