@@ -34,7 +34,7 @@ def test_the_search_takes_its_folds_and_partitions_from_the_specification(monkey
         propensity=np.full((3, 2), 0.5),
         member_id=np.array(["1", "2", "3"]),
     )
-    train_uplift._search({}, "margin", data, spec, ["a"])  # type: ignore[arg-type]
+    train_uplift._search({}, "margin", data, spec, ["a"])
     assert (asked["folds"], asked["n_repeats"], asked["random_state"], asked["nested"]) == (4, 3, 7, False)
     assert asked["rows"] == 2
     assert UpliftSpec().n_repeats == 1

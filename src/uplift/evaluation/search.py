@@ -88,8 +88,8 @@ class UpliftSearchCV(BaseEstimator):
         Partitions into folds that candidates are compared and weighed on, and averaged over: which rows happen to be
         kept from which model is chance of our own making, as large as that of the sample where effects are weak.
     nested
-        False skips the repetition (a third of the fits remain) and reports the chosen candidate's out-of-fold gain,
-        which the choosing has seen: for when other rows are kept for the report.
+        False skips the fits without two folds (10 of 25 by default) and reports the chosen candidate's out-of-fold
+        gain, which the choosing has seen: for when other rows are kept for the report.
     tolerance
         Standard errors of the paired difference within which the ensemble, or the simpler candidate, is preferred.
     params
