@@ -165,3 +165,18 @@ def test_partitions_are_pooled_by_the_mean_of_their_sums():
     both = pooled([bad, good])
     assert bad.shrinkage.factors[0] < both.shrinkage.factors[0] < good.shrinkage.factors[0]
     np.testing.assert_array_equal(both.effects, bad.effects)
+
+
+def test_of_an_outcome_in_parts_each_part_is_shrunk_by_itself():
+    rng = np.random.default_rng(12)
+    n = 4000
+    clear, noisy = rng.normal(size=(2, n, 2)), rng.normal(size=(2, n, 2))
+    scores = [clear[0] + rng.normal(size=(n, 2)), 20 * rng.normal(size=(n, 2))]
+    both = shrink(np.concatenate([clear, noisy]), np.stack(scores), np.ones(n), np.arange(n) % 4, FOLDS)
+    alone = [shrunk(*one) for one in zip((clear, noisy), scores, strict=True)]
+    np.testing.assert_allclose(both.effects, sum(one.effects for one in alone))
+    np.testing.assert_allclose(both.shrinkage.constant, sum(one.shrinkage.constant for one in alone))
+    np.testing.assert_array_equal(both.shrinkage.weights, np.hstack([one.shrinkage.weights for one in alone]))
+    assert both.shrinkage.factors == pytest.approx(np.mean([one.shrinkage.factors for one in alone], axis=0))
+    assert both.shrinkage.factors[0] > 0.45  # all of one part, next to nothing of the other
+    np.testing.assert_allclose(pooled([both, both]).shrinkage.weights, both.shrinkage.weights, rtol=1e-12)

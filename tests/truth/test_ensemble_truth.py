@@ -8,16 +8,17 @@ import pytest
 from uplift.data.simulator.worlds import make_world
 from uplift.evaluation import best_arm
 from uplift.learners import fit_together, make_learner
+from uplift.learners._two_part import WHOLE
 from uplift.learners.ensemble import MEMBERS
 
 SETTINGS = {"n_estimators": 40, "learning_rate": 0.1, "random_state": 0}
 
 
-def gains(effect, scale, seeds):
-    """True gain per member of "best arm where positive", ``(seeds, ensemble | members | their mean | one arm)``."""
+def gains(effect, scale, seeds, outcome="binary"):
+    """True gain per 1,000 of "best arm where positive", ``(seeds, ensemble | members | their mean | one arm)``."""
     found = []
     for seed in range(seeds):
-        world = make_world(8000, effect=effect, scale=scale, random_state=seed)
+        world = make_world(8000, effect=effect, scale=scale, outcome=outcome, random_state=seed)
         train, new = np.arange(8000) < 4000, np.arange(8000) >= 4000
         learners = {name: make_learner(name, **SETTINGS) for name in ("ensemble", *MEMBERS, "constant")}
         fitted = fit_together(
@@ -58,6 +59,26 @@ def test_where_all_gain_alike_little_is_given_away(seeds, proof):
     caught = proof(
         "learners/ensemble", quantity, method="plain mean of the members", target=target,
         figure=f"{plain:.1f} of {single:.1f}", holds=plain < 0.95 * single, planted=True,
+    )  # fmt: skip
+    assert right
+    assert caught
+
+
+@pytest.mark.parametrize("seeds", [6, pytest.param(40, marks=pytest.mark.proof)])
+def test_effects_on_how_often_are_not_drowned_by_how_much(seeds, proof, monkeypatch):
+    found = gains("step", 0.15, seeds, outcome="spend")
+    ensemble, best = found[:, 0].mean(), found[:, 1:4].mean(axis=0).max()
+    monkeypatch.setattr("uplift.learners.ensemble.in_parts", lambda training: {WHOLE: training})
+    whole = gains("step", 0.15, seeds, outcome="spend")[:, 0].mean()
+    quantity = f"extra money per 1,000 where campaigns change who buys, {seeds} worlds"
+    target = "at least 105 % of its best member's on the amount as it is"
+    right = proof(
+        "learners/ensemble", quantity, method="ensemble", target=target, figure=f"{ensemble:.0f} of {best:.0f}",
+        holds=ensemble >= 1.05 * best,
+    )  # fmt: skip
+    caught = proof(
+        "learners/ensemble", quantity, method="of amounts as they are", target=target,
+        figure=f"{whole:.0f} of {best:.0f}", holds=whole < 1.05 * best, planted=True,
     )  # fmt: skip
     assert right
     assert caught

@@ -14,7 +14,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
 
 from uplift.errors import InputError
-from uplift.learners import BaseUpliftLearner, FrameEncoder, Training
+from uplift.learners import BaseUpliftLearner, FrameEncoder, Member, Training
 from uplift.metrics.trial import Trial
 
 Floats = npt.NDArray[np.float64]
@@ -75,10 +75,11 @@ class Data:
 
     def fit(self, learner: Any, mask: Mask, threads: int = 1) -> Any:
         """A clone fitted on some rows; learners of ours share bins and outcome models."""
-        copied = clone(learner)
+        member = learner if isinstance(learner, Member) else None
+        copied = clone(learner if member is None else member.learner)
         if isinstance(copied, BaseUpliftLearner):
-            training = self.training_for(copied).restricted(mask)
-            return copied.fit_prepared(self.encoder, replace(training, threads=threads))
+            training = self.training_for(copied) if member is None else member.training
+            return copied.fit_prepared(self.encoder, replace(training.restricted(mask), threads=threads))
         every = mask.all()
         return copied.fit(
             self.X if every else self.X.loc[mask] if isinstance(self.X, pd.DataFrame) else self.X[mask],

@@ -31,6 +31,7 @@ from uplift.learners import (
     BoostedLearner,
     EffectInterval,
     EnsembleLearner,
+    Member,
     NoEffect,
     OutcomeFitter,
     Shrinkage,
@@ -40,6 +41,7 @@ from uplift.learners import (
     effect_table,
     expectations,
     make_learner,
+    scores_in_parts,
     shrink,
 )
 from uplift.metrics import Metric
@@ -291,11 +293,14 @@ class UpliftSearchCV(BaseEstimator):
 
     def _round(self, data: Data, learners: Mapping[str, Any], nested: bool) -> _Round:
         """All candidates cross-fitted and judged on one partition."""
-        scores, gamma = self._score(data, self._outcome_fitter(learners, data.training), nested)
-        single, needed = _parts(learners)
+        fit = self._outcome_fitter(learners, data.training)
+        scores, gamma = self._score(data, fit, nested)
+        single, needed = _members(learners, data)
         fits = cross_fitted(data, single, self.folds, nested=nested, n_jobs=self.n_jobs)
-        views = {name: stacked([fits[part] for part in own]) for name, own in needed.items()}
-        judged = [self._judge(name, learner, views[name], data, gamma) for name, learner in learners.items()]
+        views = {name: stacked([fits[member] for member in own]) for name, own in needed.items()}
+        averaged = any(isinstance(learner, EnsembleLearner) for learner in learners.values())
+        in_parts = self._in_parts(data, fit, gamma) if averaged else gamma
+        judged = [self._judge(name, learner, views[name], data, gamma, in_parts) for name, learner in learners.items()]
         return _Round(scores, gamma, judged, _one_for_all(scores, gamma))
 
     def _outcome_fitter(self, learners: Mapping[str, Any], training: Training) -> OutcomeFitter:
@@ -315,10 +320,20 @@ class UpliftSearchCV(BaseEstimator):
             outer[f] = score_rows(data.trial, kept, data.fold, data.clusters).effects
         return scores, Views(scores.effects, outer)
 
-    def _judge(self, name: str, learner: Any, fits: Fits, data: Data, gamma: Views) -> Judged:
+    def _in_parts(self, data: Data, fit: OutcomeFitter, gamma: Views) -> Views:
+        """The effect scores of each part of the outcome, ``(n_parts, n, n_arms)`` in each view."""
+        training = data.training
+        outer = {
+            f: scores_in_parts(training.restricted(data.fold != f), scores, fit) for f, scores in gamma.outer.items()
+        }
+        return Views(scores_in_parts(training, gamma.single, fit), outer)
+
+    def _judge(self, name: str, learner: Any, fits: Fits, data: Data, gamma: Views, in_parts: Views) -> Judged:
         """Shrink one candidate's predictions, and value its policy within each outer set."""
         begun = time.perf_counter()
         views = fits.views
+        averaged = isinstance(learner, EnsembleLearner)
+        told = in_parts if averaged else gamma
         exempt = isinstance(learner, NoEffect) or not views.single.any()  # "no effect" is not moved to the mean
         every = list(range(self.folds))
         offered = data.trial.propensity[:, 1:] > 0
@@ -326,15 +341,14 @@ class UpliftSearchCV(BaseEstimator):
         outer = np.full((len(data.fold), len(data.trial.arms)), np.nan)
         for f, predicted in views.outer.items():
             others = [j for j in every if j != f]
-            shrunk = _shrunk(predicted, gamma.outer[f], data, others, exempt)
+            shrunk = _shrunk(predicted, told.outer[f], data, others, exempt)
             inner[f] = row_gains(shrunk.effects, gamma.outer[f], offered)[0]
             rows = data.fold == f
             raw = views.single[:, rows]
             outer[rows] = raw[0] if exempt else shrunk.shrinkage.apply(raw, data.trial.weight[rows])
-        whole = _shrunk(views.single, gamma.single, data, every, exempt)
+        whole = _shrunk(views.single, told.single, data, every, exempt)
         gains = row_gains(whole.effects, gamma.single, offered)[0]
         alike = all(not np.ptp(views.single[:, data.fold == f], axis=1).any() for f in every)
-        averaged = isinstance(learner, EnsembleLearner)
         return Judged(name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, alike, averaged)
 
     def _choose(self, judged: list[Judged], first: _Round, one_for_all: Floats, data: Data) -> None:
@@ -395,7 +409,7 @@ class UpliftSearchCV(BaseEstimator):
             self.best_estimator_.program_ = combined_program([fitted.program_], self._shrinkage, self._centre[None, :])
 
 
-def _parts(learners: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+def _members(learners: Mapping[str, Any], data: Data) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """What is to be fitted by name, and the names that each candidate needs: what several need is there once."""
     fitted: dict[str, Any] = {}
     needed: dict[str, list[str]] = {}
@@ -403,11 +417,13 @@ def _parts(learners: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[
     for name, learner in learners.items():
         own = {name: learner}
         if isinstance(learner, EnsembleLearner):
-            own = {f"{member} of {name}": one for member, one in learner.make_members().items()}
+            members = learner.members_on(data.training_for(learner))
+            own = {f"{one.name} of {name} {one.part}".rstrip(): one for one in members}
         needed[name] = []
         for label, one in own.items():
-            ours = isinstance(one, BaseUpliftLearner)
-            same = f"{type(one).__name__} {sorted(one.get_params().items())!r}" if ours else label
+            learned, part = (one.learner, one.part) if isinstance(one, Member) else (one, "")
+            ours = isinstance(learned, BaseUpliftLearner)
+            same = f"{type(learned).__name__} {part} {sorted(learned.get_params().items())!r}" if ours else label
             needed[name].append(known.setdefault(same, label))
             fitted.setdefault(known[same], one)
     return fitted, needed

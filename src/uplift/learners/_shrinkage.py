@@ -6,7 +6,7 @@ averaging over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
@@ -18,11 +18,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
-NOTHING, ALIKE, APART = 0.2, 0.6, 0.2
+NOTHING, ALIKE, APART = 0.45, 0.4, 0.15
 """Prior: the predictions tell nothing; one factor for all that they tell; one for "who", another for "which arm"."""
 EQUAL_ARMS = 0.5
 """Prior: the arms' mean effects do not differ from each other."""
-LEAST, FEWEST = 0.1, 0.01
+LEAST, FEWEST = 0.2, 0.01
 """Where less than the first would be kept of all predictions together, or than the second of one of them, nothing is:
 what is hardly there would only cost scoring, and toss between arms whose mean effects are close."""
 MOST_SUBSETS = 4
@@ -42,15 +42,18 @@ class Shrinkage:
     weights
         How much is kept of each prediction, ``(2, n_predictions)``: of what it says about who gains at all (the mean
         over arms), and about which arm is better for whom (differences between arms).
+    parts
+        Of so many parts of the outcome, equally many predictions each.
     """
 
     constant: Floats
     weights: Floats
+    parts: int = 1
 
     @property
     def factors(self) -> tuple[float, float]:
-        """Kept of all predictions together, each of both kinds."""
-        level, between = self.weights.sum(axis=1)
+        """Kept of all predictions together, each of both kinds; of an outcome in parts the mean over these."""
+        level, between = self.weights.sum(axis=1) / self.parts
         return float(level), float(between)
 
     @property
@@ -82,12 +85,12 @@ class Shrunk:
     shrinkage
         From all these folds: for rows that are in none of them.
     sums
-        What it was found from.
+        What it was found from: of every part of the outcome.
     """
 
     effects: Floats
     shrinkage: Shrinkage
-    sums: _Moments | None = None
+    sums: Sequence[_Moments] = ()
 
 
 def shrink(
@@ -102,20 +105,24 @@ def shrink(
 
     A prediction is multiplied by what is to be expected of the slope of the scores on it within folds (the best linear
     predictor), given its estimate and standard error. Before the data, the predictions tell nothing at all with
-    probability 0.2, so that the slope is 0; else every slope from 0 to 1 is equally likely. A prediction says who
+    probability 0.45, so that the slope is 0; else every slope from 0 to 1 is equally likely. A prediction says who
     gains at all (the mean over arms), and which arm is better for whom (differences between arms); the first may be
-    real where the second is noise, so that each may have a slope of its own, but three times as likely they share one.
-    Of several predictions each, and each average of some of them, may be the one to go by, equally likely before.
+    real where the second is noise, so that each may have a slope of its own, but nearly three times as likely they
+    share one. Of several predictions each, and each average of some of them, may be the one to go by, equally likely
+    before.
 
     The arms' mean effects are shrunk towards each other in the same way: which arm is better on average is measured no
     less noisily than for whom.
 
+    Where the outcome is a sum of parts, predictions of each part are shrunk by that part's scores, and added up.
+
     Parameters
     ----------
     predicted
-        Effects by each of some models that did not see the row, ``(n_predictions, n, n_arms)``.
+        Effects by each of some models that did not see the row, ``(n_predictions, n, n_arms)``; of an outcome in parts
+        equally many of each part, one part after another.
     gamma
-        Effect scores, ``(n, n_arms)``, NaN where an arm was not offered.
+        Effect scores, ``(n, n_arms)``, or of each part, ``(n_parts, n, n_arms)``; NaN where an arm was not offered.
     weight, fold
         ``(n,)``.
     among
@@ -123,17 +130,22 @@ def shrink(
     groups
         Number of each row's group, ``(n,)``: rows of one group are not independent; None: every row is its own.
     """
-    effects = np.full(gamma.shape, np.nan)
+    scores = gamma.reshape(-1, *gamma.shape[-2:])
+    effects = np.full(scores.shape[1:], np.nan)
     rows_of = [np.flatnonzero(fold == number) for number in among]
-    parts = [
-        _Moments.of(predicted[:, rows], gamma[rows], weight[rows], None if groups is None else groups[rows])
-        for rows in rows_of
+    of_parts = np.array_split(predicted, len(scores))
+    sums = [
+        [
+            _Moments.of(said[:, rows], score[rows], weight[rows], None if groups is None else groups[rows])
+            for rows in rows_of
+        ]
+        for said, score in zip(of_parts, scores, strict=True)
     ]
     for i, rows in enumerate(rows_of):
-        others = [part for j, part in enumerate(parts) if j != i]
+        others = [_total(one for j, one in enumerate(part) if j != i) for part in sums]
         effects[rows] = _shrinkage(others).apply(predicted[:, rows], weight[rows])
-    sums = reduce(_Moments.__add__, parts)
-    return Shrunk(effects, _shrinkage([sums]), sums)
+    totals = [_total(part) for part in sums]
+    return Shrunk(effects, _shrinkage(totals), totals)
 
 
 def pooled(repeated: Sequence[Shrunk]) -> Shrunk:
@@ -142,10 +154,11 @@ def pooled(repeated: Sequence[Shrunk]) -> Shrunk:
     Sums are averaged, so that the chance of who was kept from which model cancels, and the rows' own remains.
     """
     first = repeated[0]
-    known = [one.sums for one in repeated if one.sums is not None]
+    known = [one.sums for one in repeated if one.sums]
     if len(known) < 2:
         return first
-    return Shrunk(first.effects, _shrinkage([reduce(_Moments.__add__, known).scaled(1 / len(known))]))
+    means = [_total(part).scaled(1 / len(known)) for part in zip(*known, strict=True)]
+    return Shrunk(first.effects, _shrinkage(means))
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,12 +218,19 @@ def _by_group(values: Floats, groups: Ints | None) -> Floats:
     return np.stack([np.bincount(numbers, weights=one) for one in values])
 
 
+def _total(sums: Iterable[_Moments]) -> _Moments:
+    return reduce(_Moments.__add__, sums)
+
+
 def _shrinkage(parts: Sequence[_Moments]) -> Shrinkage:
-    sums = reduce(_Moments.__add__, parts)
-    weights = _weights(sums)
+    """Of the sums of every part of the outcome."""
+    constant = np.sum([_constant(sums) for sums in parts], axis=0)
+    return Shrinkage(constant, np.hstack([_worth_keeping(_weights(sums)) for sums in parts]), len(parts))
+
+
+def _worth_keeping(weights: Floats) -> Floats:
     few = weights.max(axis=0) < FEWEST
-    weights[:, few | (weights.sum(axis=1).max() < LEAST)] = 0.0
-    return Shrinkage(_constant(sums), weights)
+    return np.where(few | (weights.sum(axis=1).max() < LEAST), 0.0, weights)
 
 
 def _constant(sums: _Moments) -> Floats:

@@ -173,13 +173,21 @@ class Training:
 
     def refolded(self, folds: npt.NDArray[np.integer[Any]], halves: npt.NDArray[np.integer[Any]]) -> Self:
         """The same on other folds: bins are shared, what was cross-fitted is not."""
-        bins, cache = self.bins, Cache()
-        cache.get("bins", lambda: bins)
-        return replace(self, folds=folds, halves=halves, cache=cache)
+        return replace(self, folds=folds, halves=halves, cache=self._bins_alone())
 
     def as_amounts(self) -> Self:
-        """The same with 0 and 1 taken for amounts: outcome models are others, so nothing is shared."""
-        return replace(self, binary=False, cache=Cache())
+        """The same with 0 and 1 taken for amounts: bins are shared, outcome models are others."""
+        return replace(self, binary=False, cache=self._bins_alone())
+
+    def with_outcome(self, name: str, y: Floats) -> Self:
+        """The same for another outcome: bins are shared, and outcome models with others that have its name."""
+        return replace(self, y=y, cache=self.cache.get(f"fitted on {name}", self._bins_alone))
+
+    def _bins_alone(self) -> Cache:
+        """A cache that holds nothing but the bins."""
+        bins, cache = self.bins, Cache()
+        cache.get("bins", lambda: bins)
+        return cache
 
     @property
     def bins(self) -> Bins:

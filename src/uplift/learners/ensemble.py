@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 
 from uplift.errors import InputError
 from uplift.learners._arm_scores import can_be_scored, effect_scores, expectations
@@ -15,7 +16,8 @@ from uplift.learners._encoder import FrameEncoder
 from uplift.learners._program import EffectProgram, Term
 from uplift.learners._scorers import ConstantScorer
 from uplift.learners._shrinkage import Shrinkage, shrink
-from uplift.learners._training import Pair, Training
+from uplift.learners._training import OutcomeFitter, Pair, Training
+from uplift.learners._two_part import AMOUNT, INCIDENCE, in_parts
 from uplift.learners.base import BaseUpliftLearner
 from uplift.learners.baselines import ConstantEffect
 from uplift.learners.meta import BoostedLearner
@@ -26,15 +28,41 @@ MEMBERS = ("logistic_T", "S", "X")
 """One that is linear, one that is cautious, one that imputes: they err in different ways, so that averages gain."""
 
 
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One of the learners that an ensemble averages.
+
+    Attributes
+    ----------
+    name
+        In ``uplift.learners.LEARNERS``.
+    part
+        Which part of the outcome it learns: ``incidence``, ``amount``, or empty for all of it.
+    learner
+        Unfitted.
+    training
+        What it is fitted on.
+    """
+
+    name: str
+    part: str
+    learner: BaseUpliftLearner
+    training: Training
+
+
 class EnsembleLearner(BoostedLearner):
     """An average of learners, shrunk towards one effect for all, with weights from scores that no member saw.
 
     Every member is fitted without each fold in turn; doubly robust scores of the held-out rows tell how much of what
     each says is to be kept, and of their averages (Bayesian model averaging over the slopes of the best linear
-    predictor; the prior holds that nothing of it is real with probability 0.2). The members are then fitted on all
+    predictor; the prior holds that nothing of it is real with probability 0.45). The members are then fitted on all
     rows. Where nothing can be told apart the result is one effect for all; where members see different things it is
     better than any of them alone. With fewer than 20 rows of an arm outside some fold nothing can be held out: then it
     is the constant effect.
+
+    An amount that many rows have none of (zero) is learned in two parts: whether there is any, times what is usual for
+    such a member, and how much more or less than usual there is. Each part has members and weights of its own, so that
+    the luck of how much does not hide an effect on how often.
 
     Parameters
     ----------
@@ -49,7 +77,8 @@ class EnsembleLearner(BoostedLearner):
     ----------
     weights_
         Member → how much of it is kept: of what it says about who gains at all (``level``), and about which arm is
-        better for whom (``between_arms``). Members that are not worth scoring have 0.
+        better for whom (``between_arms``); of an amount in two parts that is of how often, and ``amount_level`` and
+        ``amount_between_arms`` are of how much. Members that are not worth scoring have 0.
 
     Examples
     --------
@@ -112,6 +141,14 @@ class EnsembleLearner(BoostedLearner):
         given = {name: value for name, value in settings.items() if name in known}
         return {name: make_learner(name, **given) for name in self.members}
 
+    def members_on(self, training: Training) -> list[Member]:
+        """Every member on every part of the outcome, part by part."""
+        return [
+            Member(name, part, learner, of_part)
+            for part, of_part in in_parts(training).items()
+            for name, learner in self.make_members().items()
+        ]
+
     def _check_params(self, problems: list[str]) -> None:
         super()._check_params(problems)
         self._check_members(problems)
@@ -135,22 +172,22 @@ class EnsembleLearner(BoostedLearner):
         raise NotImplementedError("an ensemble weighs all arms at once, in _fit_program")
 
     def _fit_program(self, encoder: FrameEncoder, training: Training) -> EffectProgram:
-        members = self.make_members()
         if not can_be_scored(training):
-            self.weights_ = {name: {"level": 0.0, "between_arms": 0.0} for name in members}
+            self.weights_ = {name: {"level": 0.0, "between_arms": 0.0} for name in self.members}
             return ConstantEffect().fit_prepared(encoder, training).program_
         training.pairs()  # says what is wrong with the rows before anything is fitted
         inside = np.ones(len(training.y), dtype=bool) if training.within is None else training.within
         ids = np.where(inside, training.crossfit_ids, -1)
         folds = [int(number) for number in np.unique(ids) if number >= 0]
+        members = self.members_on(training)
         predicted = np.full((len(members), len(ids), len(training.arms.names)), np.nan)
         for number in folds:
             held = ids == number
-            rest = training.restricted(inside & ~held)
-            for position, member in enumerate(members.values()):
-                fitted = member.fit_prepared(encoder, rest)
+            for position, member in enumerate(members):
+                fitted = clone(member.learner).fit_prepared(encoder, member.training.restricted(inside & ~held))
                 predicted[position, held] = fitted.predict_encoded(training.matrix[held], training.threads)
-        gamma = effect_scores(training, expectations(training, self.outcome_fitter(training)))
+        fit = self.outcome_fitter(training)
+        gamma = scores_in_parts(training, effect_scores(training, expectations(training, fit)), fit)
         shrunk = shrink(predicted, gamma, training.weight, ids, folds, training.groups)
         return self._weighted(encoder, training, shrunk.shrinkage)
 
@@ -165,15 +202,17 @@ class EnsembleLearner(BoostedLearner):
         matrix, weight = training.matrix[inside], training.weight[inside]
         programs: list[EffectProgram | None] = []
         centres = np.zeros((shrinkage.weights.shape[1], len(shrinkage.constant)))
-        self.weights_ = {}
-        for k, (name, member) in enumerate(self.make_members().items()):
+        self.weights_ = {name: {} for name in self.members}
+        for k, member in enumerate(self.members_on(training)):
             level, between = map(float, shrinkage.weights[:, k])
-            self.weights_[name] = {"level": level, "between_arms": between}
+            prefix = "amount_" if member.part == AMOUNT else ""
+            self.weights_[member.name] |= {f"{prefix}level": level, f"{prefix}between_arms": between}
             if not level and not between:
                 programs.append(None)
                 continue
-            programs.append(member.fit_prepared(encoder, training).program_)
-            centres[k] = np.average(member.predict_encoded(matrix, training.threads), axis=0, weights=weight)
+            fitted = member.learner.fit_prepared(encoder, member.training)
+            programs.append(fitted.program_)
+            centres[k] = np.average(fitted.predict_encoded(matrix, training.threads), axis=0, weights=weight)
         return combined_program(programs, shrinkage, centres)
 
     def _state(self, files: dict[str, str]) -> dict[str, Any]:
@@ -182,6 +221,23 @@ class EnsembleLearner(BoostedLearner):
     def _restore(self, state: Mapping[str, Any], files: Mapping[str, str]) -> None:
         super()._restore(state, files)
         self.weights_ = {str(name): dict(kept) for name, kept in state["weights"].items()}
+
+
+def scores_in_parts(training: Training, gamma: Floats, fit: OutcomeFitter) -> Floats:
+    """Effect scores of each part of the outcome, ``(n_parts, n, n_arms)``, that add up to those of all of it.
+
+    Parameters
+    ----------
+    gamma
+        Effect scores of the outcome, ``(n, n_arms)``.
+    fit
+        How mean outcomes are learned.
+    """
+    incidence = in_parts(training).get(INCIDENCE)
+    if incidence is None:
+        return gamma[None]
+    first = effect_scores(incidence, expectations(incidence, fit))
+    return np.stack([first, gamma - first])
 
 
 def combined_program(programs: Sequence[EffectProgram | None], shrinkage: Shrinkage, centres: Floats) -> EffectProgram:

@@ -1,0 +1,127 @@
+"""Amounts in two parts: what they are, whom they know of, and what they are for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from uplift.data.simulator.worlds import make_world
+from uplift.learners import EnsembleLearner, ensemble, expectations, load, save, scores_in_parts
+from uplift.learners._arm_scores import effect_scores
+from uplift.learners._two_part import AMOUNT, INCIDENCE, WHOLE, in_parts
+from uplift.learners.base import prepare
+
+FAST = {"n_estimators": 30, "learning_rate": 0.1, "num_leaves": 6, "random_state": 0}
+SPEND = make_world(4000, outcome="spend", scale=0.2, categorical=1, missing=0.02, random_state=0)
+
+
+def training_of(world, **params):
+    learner = EnsembleLearner(**FAST, **params)
+    return learner, prepare(learner, world.X, world.y, world.treatment, world.propensity)[1]
+
+
+def gain(world, effects):
+    """Of giving each the arm with the best predicted effect, per row."""
+    best = effects.argmax(axis=1)
+    return float(np.where(effects.max(axis=1) > 0, world.effects[np.arange(len(best)), best], 0.0).mean())
+
+
+def test_parts_add_up_to_the_outcome():
+    _, training = training_of(SPEND)
+    parts = {name: part.y for name, part in in_parts(training).items()}
+    assert list(parts) == [INCIDENCE, AMOUNT]
+    np.testing.assert_allclose(parts[INCIDENCE] + parts[AMOUNT], SPEND.y)
+    nothing = SPEND.y == 0
+    assert (parts[INCIDENCE][nothing] == 0).all()
+    usual, found = parts[INCIDENCE][~nothing], SPEND.y[~nothing]
+    assert found.min() <= usual.min() < usual.max() <= found.max()
+    assert usual.std() < 0.5 * found.std()  # the luck is gone …
+    assert np.corrcoef(usual, SPEND.baseline[~nothing])[0, 1] > 0.6  # … and what the features say has stayed
+    assert np.mean(parts[AMOUNT]) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_fold_does_not_know_of_anothers_outcomes():
+    _, training = training_of(SPEND)
+    first = training.folds == 0
+    changed = replace(training.refolded(training.folds, training.folds), y=np.where(first, 3 * SPEND.y, SPEND.y))
+    before, after = (in_parts(one)[INCIDENCE].y for one in (training, changed))
+    np.testing.assert_array_equal(before[~first], after[~first])
+    assert (before[first] != after[first]).any()
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        pytest.param(np.where(SPEND.y > 0, 1.0, 0.0), id="a rate"),
+        pytest.param(np.where(SPEND.y > 0, 7.0, 0.0), id="always the same amount"),
+        pytest.param(SPEND.y + 1, id="no zeros"),
+        pytest.param(np.where(np.arange(4000) < 160, SPEND.y, 0.0), id="too few amounts"),
+    ],
+)
+def test_other_outcomes_have_no_parts(y):
+    learner, training = training_of(replace(SPEND, y=y))
+    assert in_parts(training) == {WHOLE: training}
+    assert [(one.name, one.part) for one in learner.members_on(training)] == [(name, WHOLE) for name in learner.members]
+
+
+def test_what_was_fitted_on_a_part_is_fitted_once():
+    learner, training = training_of(SPEND)
+    once, again = (in_parts(training.restricted(training.folds != 1))[AMOUNT] for _ in range(2))
+    assert once.cache is again.cache is not training.cache
+    assert once.bins is training.bins
+    (rows,) = np.nonzero((training.folds != 1) & (training.arms.codes == 0))
+    fit = learner.outcome_fitter(training)
+    assert once.fitted(rows, fit) is again.fitted(rows, fit)
+    assert once.fitted(rows, fit) is not training.fitted(rows, fit)
+
+
+def test_scores_of_the_parts_add_up():
+    learner, training = training_of(SPEND)
+    fit = learner.outcome_fitter(training)
+    gamma = effect_scores(training, expectations(training, fit))
+    incidence, amount = scores_in_parts(training, gamma, fit)
+    np.testing.assert_allclose(incidence + amount, gamma)
+    assert incidence.var() < 0.7 * gamma.var()
+    mean = incidence.mean(axis=0)
+    assert np.abs(mean - SPEND.effects.mean(axis=0)).max() < 4 * incidence.std() / np.sqrt(len(gamma))
+
+
+def fitted(world, **params):
+    learner = EnsembleLearner(**FAST, **params)
+    return learner.fit(world.X, world.y, world.treatment, propensity=world.propensity)
+
+
+def test_effects_on_how_often_are_not_drowned_by_how_much(monkeypatch):
+    train, new = (make_world(8000, outcome="spend", effect="step", random_state=seed) for seed in (1, 2))
+    gains = {}
+    for name in ("parts", "whole"):
+        if name == "whole":
+            monkeypatch.setattr(ensemble, "in_parts", lambda training: {WHOLE: training})
+        gains[name] = gain(new, fitted(train).predict(new.X))
+    assert gains["parts"] > 1.2 * gains["whole"]
+    assert gains["parts"] > 0.7 * gain(new, new.effects)
+
+
+def test_effects_on_how_much_are_found_too():
+    """Whoever spends, spends more or less by the arm; nobody spends oftener."""
+    train, new = (make_world(8000, arms=("a",), outcome="spend", effect="none", random_state=seed) for seed in (3, 4))
+    factor, of_new = (np.where(world.X["x3"] > 0, 1.8, 0.6) for world in (train, new))
+    train = replace(train, y=np.where(train.treatment == "a", factor, 1.0) * train.y)
+    new = replace(new, effects=((of_new - 1) * new.baseline)[:, None])
+    model = fitted(train)
+    kept = {name: sum(one[name] for one in model.weights_.values()) for name in model.weights_["S"]}
+    assert kept["amount_level"] > 0.5 > kept["level"]
+    assert gain(new, model.predict(new.X)) > 0.8 * gain(new, new.effects)
+
+
+def test_files_and_explanations_know_both_parts(tmp_path):
+    model = fitted(SPEND)
+    assert set(model.weights_["X"]) == {"level", "between_arms", "amount_level", "amount_between_arms"}
+    again = load(save(model, tmp_path / "model"))
+    assert again.weights_ == model.weights_
+    effects = model.predict(SPEND.X)
+    np.testing.assert_array_equal(again.predict(SPEND.X), effects)
+    told = model.explain(SPEND.X.head(50))
+    np.testing.assert_allclose(told.values.sum(axis=2) + told.baseline, effects[:50], atol=1e-9)
