@@ -122,9 +122,9 @@ def test_a_change_of_unit_changes_the_unit_only():
 
 def test_one_arm_and_more_predictions_than_subsets_are_tried_of():
     rng = np.random.default_rng(8)
-    predicted = rng.normal(size=(6, 2000, 1))
+    predicted = rng.normal(size=(8, 2000, 1))
     result = shrunk(predicted, predicted[2] + rng.normal(size=(2000, 1))).shrinkage
-    assert result.weights.shape == (2, 6)
+    assert result.weights.shape == (2, 8)
     assert result.weights[0].argmax() == 2
 
 
@@ -168,15 +168,20 @@ def test_partitions_are_pooled_by_the_mean_of_their_sums():
 
 
 def test_of_an_outcome_in_parts_each_part_is_shrunk_by_itself():
+    """What the clear part's prediction says is kept; of the noisy one, which tells of both, next to nothing."""
     rng = np.random.default_rng(12)
-    n = 4000
-    clear, noisy = rng.normal(size=(2, n, 2)), rng.normal(size=(2, n, 2))
-    scores = [clear[0] + rng.normal(size=(n, 2)), 20 * rng.normal(size=(n, 2))]
-    both = shrink(np.concatenate([clear, noisy]), np.stack(scores), np.ones(n), np.arange(n) % 4, FOLDS)
-    alone = [shrunk(*one) for one in zip((clear, noisy), scores, strict=True)]
+    n, fold = 4000, np.arange(4000) % 4
+    clear, noisy = rng.normal(size=(2, n, 2))
+    scores = np.stack([clear + rng.normal(size=(n, 2)), 20 * rng.normal(size=(n, 2))])
+    telling = np.array([[True, True], [False, True]])
+    both = shrink(np.stack([clear, noisy]), scores, np.ones(n), fold, FOLDS, telling=telling)
+    alone = [shrunk(one, score) for one, score in zip(([clear, noisy], [noisy]), scores, strict=True)]
     np.testing.assert_allclose(both.effects, sum(one.effects for one in alone))
     np.testing.assert_allclose(both.shrinkage.constant, sum(one.shrinkage.constant for one in alone))
-    np.testing.assert_array_equal(both.shrinkage.weights, np.hstack([one.shrinkage.weights for one in alone]))
-    assert both.shrinkage.factors == pytest.approx(np.mean([one.shrinkage.factors for one in alone], axis=0))
-    assert both.shrinkage.factors[0] > 0.45  # all of one part, next to nothing of the other
+    added = alone[0].shrinkage.weights.copy()
+    added[:, 1:] += alone[1].shrinkage.weights
+    np.testing.assert_array_equal(both.shrinkage.weights, added)
+    assert both.shrinkage.weights[:, 0] == pytest.approx(1, abs=0.1)
     np.testing.assert_allclose(pooled([both, both]).shrinkage.weights, both.shrinkage.weights, rtol=1e-12)
+    whole = shrunk([clear, noisy], scores.sum(axis=0))
+    assert whole.shrinkage.weights[0, 0] < 0.8  # the noise of one part hides what is known of the other

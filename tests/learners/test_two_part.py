@@ -10,7 +10,7 @@ import pytest
 from uplift.data.simulator.worlds import make_world
 from uplift.learners import EnsembleLearner, ensemble, expectations, load, save, scores_in_parts
 from uplift.learners._arm_scores import effect_scores
-from uplift.learners._two_part import AMOUNT, INCIDENCE, WHOLE, in_parts
+from uplift.learners._two_part import INCIDENCE, incidence_of
 from uplift.learners.base import prepare
 
 FAST = {"n_estimators": 30, "learning_rate": 0.1, "num_leaves": 6, "random_state": 0}
@@ -28,25 +28,23 @@ def gain(world, effects):
     return float(np.where(effects.max(axis=1) > 0, world.effects[np.arange(len(best)), best], 0.0).mean())
 
 
-def test_parts_add_up_to_the_outcome():
+def test_incidence_is_the_amount_without_its_luck():
     _, training = training_of(SPEND)
-    parts = {name: part.y for name, part in in_parts(training).items()}
-    assert list(parts) == [INCIDENCE, AMOUNT]
-    np.testing.assert_allclose(parts[INCIDENCE] + parts[AMOUNT], SPEND.y)
+    incidence = incidence_of(training).y
     nothing = SPEND.y == 0
-    assert (parts[INCIDENCE][nothing] == 0).all()
-    usual, found = parts[INCIDENCE][~nothing], SPEND.y[~nothing]
+    assert (incidence[nothing] == 0).all()
+    usual, found = incidence[~nothing], SPEND.y[~nothing]
     assert found.min() <= usual.min() < usual.max() <= found.max()
+    assert usual.mean() == pytest.approx(found.mean())
     assert usual.std() < 0.5 * found.std()  # the luck is gone …
     assert np.corrcoef(usual, SPEND.baseline[~nothing])[0, 1] > 0.6  # … and what the features say has stayed
-    assert np.mean(parts[AMOUNT]) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_fold_does_not_know_of_anothers_outcomes():
     _, training = training_of(SPEND)
     first = training.folds == 0
     changed = replace(training.refolded(training.folds, training.folds), y=np.where(first, 3 * SPEND.y, SPEND.y))
-    before, after = (in_parts(one)[INCIDENCE].y for one in (training, changed))
+    before, after = (incidence_of(one).y for one in (training, changed))
     np.testing.assert_array_equal(before[~first], after[~first])
     assert (before[first] != after[first]).any()
 
@@ -62,13 +60,13 @@ def test_a_fold_does_not_know_of_anothers_outcomes():
 )
 def test_other_outcomes_have_no_parts(y):
     learner, training = training_of(replace(SPEND, y=y))
-    assert in_parts(training) == {WHOLE: training}
-    assert [(one.name, one.part) for one in learner.members_on(training)] == [(name, WHOLE) for name in learner.members]
+    assert incidence_of(training) is None
+    assert [(one.name, one.part) for one in learner.members_on(training)] == [(name, "") for name in learner.members]
 
 
-def test_what_was_fitted_on_a_part_is_fitted_once():
+def test_what_was_fitted_on_incidence_is_fitted_once():
     learner, training = training_of(SPEND)
-    once, again = (in_parts(training.restricted(training.folds != 1))[AMOUNT] for _ in range(2))
+    once, again = (incidence_of(training.restricted(training.folds != 1)) for _ in range(2))
     assert once.cache is again.cache is not training.cache
     assert once.bins is training.bins
     (rows,) = np.nonzero((training.folds != 1) & (training.arms.codes == 0))
@@ -98,7 +96,7 @@ def test_effects_on_how_often_are_not_drowned_by_how_much(monkeypatch):
     gains = {}
     for name in ("parts", "whole"):
         if name == "whole":
-            monkeypatch.setattr(ensemble, "in_parts", lambda training: {WHOLE: training})
+            monkeypatch.setattr(ensemble, "incidence_of", lambda training: None)
         gains[name] = gain(new, fitted(train).predict(new.X))
     assert gains["parts"] > 1.2 * gains["whole"]
     assert gains["parts"] > 0.7 * gain(new, new.effects)
@@ -112,13 +110,14 @@ def test_effects_on_how_much_are_found_too():
     new = replace(new, effects=((of_new - 1) * new.baseline)[:, None])
     model = fitted(train)
     kept = {name: sum(one[name] for one in model.weights_.values()) for name in model.weights_["S"]}
-    assert kept["amount_level"] > 0.5 > kept["level"]
+    assert kept["level"] > 0.5 > kept["incidence_level"]
     assert gain(new, model.predict(new.X)) > 0.8 * gain(new, new.effects)
 
 
 def test_files_and_explanations_know_both_parts(tmp_path):
     model = fitted(SPEND)
-    assert set(model.weights_["X"]) == {"level", "between_arms", "amount_level", "amount_between_arms"}
+    assert sum(kept[f"{INCIDENCE}_level"] for kept in model.weights_.values()) > 0.3
+    assert set(model.weights_["X"]) == {"level", "between_arms", f"{INCIDENCE}_level", f"{INCIDENCE}_between_arms"}
     again = load(save(model, tmp_path / "model"))
     assert again.weights_ == model.weights_
     effects = model.predict(SPEND.X)

@@ -8,7 +8,6 @@ import pytest
 from uplift.data.simulator.worlds import make_world
 from uplift.evaluation import best_arm
 from uplift.learners import fit_together, make_learner
-from uplift.learners._two_part import WHOLE
 from uplift.learners.ensemble import MEMBERS
 
 SETTINGS = {"n_estimators": 40, "learning_rate": 0.1, "random_state": 0}
@@ -68,7 +67,7 @@ def test_where_all_gain_alike_little_is_given_away(seeds, proof):
 def test_effects_on_how_often_are_not_drowned_by_how_much(seeds, proof, monkeypatch):
     found = gains("step", 0.15, seeds, outcome="spend")
     ensemble, best = found[:, 0].mean(), found[:, 1:4].mean(axis=0).max()
-    monkeypatch.setattr("uplift.learners.ensemble.in_parts", lambda training: {WHOLE: training})
+    monkeypatch.setattr("uplift.learners.ensemble.incidence_of", lambda training: None)
     whole = gains("step", 0.15, seeds, outcome="spend")[:, 0].mean()
     quantity = f"extra money per 1,000 where campaigns change who buys, {seeds} worlds"
     target = "at least 105 % of its best member's on the amount as it is"

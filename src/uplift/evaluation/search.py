@@ -43,6 +43,7 @@ from uplift.learners import (
     make_learner,
     scores_in_parts,
     shrink,
+    telling_of_parts,
 )
 from uplift.metrics import Metric
 from uplift.metrics.trial import Propensity, Trial, read_trial
@@ -332,8 +333,10 @@ class UpliftSearchCV(BaseEstimator):
         """Shrink one candidate's predictions, and value its policy within each outer set."""
         begun = time.perf_counter()
         views = fits.views
-        averaged = isinstance(learner, EnsembleLearner)
-        told = in_parts if averaged else gamma
+        told, telling = gamma, None
+        if isinstance(learner, EnsembleLearner):
+            told, members = in_parts, learner.members_on(data.training_for(learner))
+            telling = telling_of_parts(members, len(in_parts.single))
         exempt = isinstance(learner, NoEffect) or not views.single.any()  # "no effect" is not moved to the mean
         every = list(range(self.folds))
         offered = data.trial.propensity[:, 1:] > 0
@@ -341,15 +344,17 @@ class UpliftSearchCV(BaseEstimator):
         outer = np.full((len(data.fold), len(data.trial.arms)), np.nan)
         for f, predicted in views.outer.items():
             others = [j for j in every if j != f]
-            shrunk = _shrunk(predicted, told.outer[f], data, others, exempt)
+            shrunk = _shrunk(predicted, told.outer[f], data, others, exempt, telling)
             inner[f] = row_gains(shrunk.effects, gamma.outer[f], offered)[0]
             rows = data.fold == f
             raw = views.single[:, rows]
             outer[rows] = raw[0] if exempt else shrunk.shrinkage.apply(raw, data.trial.weight[rows])
-        whole = _shrunk(views.single, told.single, data, every, exempt)
+        whole = _shrunk(views.single, told.single, data, every, exempt, telling)
         gains = row_gains(whole.effects, gamma.single, offered)[0]
         alike = all(not np.ptp(views.single[:, data.fold == f], axis=1).any() for f in every)
-        return Judged(name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, alike, averaged)
+        return Judged(
+            name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, alike, told is not gamma
+        )
 
     def _choose(self, judged: list[Judged], first: _Round, one_for_all: Floats, data: Data) -> None:
         scores = first.scores
@@ -429,11 +434,13 @@ def _members(learners: Mapping[str, Any], data: Data) -> tuple[dict[str, Any], d
     return fitted, needed
 
 
-def _shrunk(predicted: Floats, gamma: Floats, data: Data, among: list[int], exempt: bool) -> Shrunk:
+def _shrunk(
+    predicted: Floats, gamma: Floats, data: Data, among: list[int], exempt: bool, telling: Mask | None
+) -> Shrunk:
     if exempt:
         arms = predicted.shape[2]
         return Shrunk(predicted[0], Shrinkage(np.zeros(arms), np.ones((2, 1))))
-    return shrink(predicted, gamma, data.trial.weight, data.fold, among, data.training.groups)
+    return shrink(predicted, gamma, data.trial.weight, data.fold, among, data.training.groups, telling)
 
 
 def _one_for_all(scores: Scores, gamma: Views) -> Floats:

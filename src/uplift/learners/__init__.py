@@ -22,7 +22,7 @@ from uplift.learners.baselines import ConstantEffect, LogisticTLearner, NoEffect
 from uplift.learners.bgnbd import BGNBD, histories_from_orders
 from uplift.learners.churn import ChurnModel
 from uplift.learners.class_transformation import ClassTransformation
-from uplift.learners.ensemble import EnsembleLearner, Member, combined_program, scores_in_parts
+from uplift.learners.ensemble import EnsembleLearner, Member, combined_program, scores_in_parts, telling_of_parts
 from uplift.learners.forests import CausalForest, UpliftForest
 from uplift.learners.linear_dr import EffectInterval, EffectRegression, LinearDRLearner
 from uplift.learners.meta import BoostedLearner, DRLearner, RLearner, SLearner, TLearner, XLearner
@@ -115,4 +115,5 @@ __all__ = [
     "save",
     "scores_in_parts",
     "shrink",
+    "telling_of_parts",
 ]

@@ -6,7 +6,7 @@ averaging over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 
 NOTHING, ALIKE, APART = 0.45, 0.4, 0.15
 """Prior: the predictions tell nothing; one factor for all that they tell; one for "who", another for "which arm"."""
@@ -25,7 +26,7 @@ EQUAL_ARMS = 0.5
 LEAST, FEWEST = 0.2, 0.01
 """Where less than the first would be kept of all predictions together, or than the second of one of them, nothing is:
 what is hardly there would only cost scoring, and toss between arms whose mean effects are close."""
-MOST_SUBSETS = 4
+MOST_SUBSETS = 6
 """Up to so many predictions every subset of them may be averaged; of more only single ones, and all together."""
 _SLOPES = np.linspace(0.0, 1.0, 401)
 _SHARES = np.linspace(0.0, 1.0, 1001)[1:]
@@ -42,18 +43,15 @@ class Shrinkage:
     weights
         How much is kept of each prediction, ``(2, n_predictions)``: of what it says about who gains at all (the mean
         over arms), and about which arm is better for whom (differences between arms).
-    parts
-        Of so many parts of the outcome, equally many predictions each.
     """
 
     constant: Floats
     weights: Floats
-    parts: int = 1
 
     @property
     def factors(self) -> tuple[float, float]:
-        """Kept of all predictions together, each of both kinds; of an outcome in parts the mean over these."""
-        level, between = self.weights.sum(axis=1) / self.parts
+        """Kept of all predictions together, each of both kinds."""
+        level, between = self.weights.sum(axis=1)
         return float(level), float(between)
 
     @property
@@ -85,12 +83,12 @@ class Shrunk:
     shrinkage
         From all these folds: for rows that are in none of them.
     sums
-        What it was found from: of every part of the outcome.
+        What it was found from, for every part of the outcome: which predictions tell of it, and sums over rows.
     """
 
     effects: Floats
     shrinkage: Shrinkage
-    sums: Sequence[_Moments] = ()
+    sums: Sequence[_Part] = ()
 
 
 def shrink(
@@ -100,6 +98,7 @@ def shrink(
     fold: npt.NDArray[np.integer[Any]],
     among: Sequence[int],
     groups: Ints | None = None,
+    telling: Mask | None = None,
 ) -> Shrunk:
     """Shrink predictions towards one effect for all by as much as held-out scores say.
 
@@ -114,13 +113,12 @@ def shrink(
     The arms' mean effects are shrunk towards each other in the same way: which arm is better on average is measured no
     less noisily than for whom.
 
-    Where the outcome is a sum of parts, predictions of each part are shrunk by that part's scores, and added up.
+    Where the outcome is a sum of parts, predictions are shrunk by the scores of each part, and what is kept added up.
 
     Parameters
     ----------
     predicted
-        Effects by each of some models that did not see the row, ``(n_predictions, n, n_arms)``; of an outcome in parts
-        equally many of each part, one part after another.
+        Effects by each of some models that did not see the row, ``(n_predictions, n, n_arms)``.
     gamma
         Effect scores, ``(n, n_arms)``, or of each part, ``(n_parts, n, n_arms)``; NaN where an arm was not offered.
     weight, fold
@@ -129,23 +127,30 @@ def shrink(
         The folds in question.
     groups
         Number of each row's group, ``(n,)``: rows of one group are not independent; None: every row is its own.
+    telling
+        Which predictions may tell of which part of the outcome, ``(n_parts, n_predictions)``; None: all of all.
     """
     scores = gamma.reshape(-1, *gamma.shape[-2:])
+    telling = np.ones((len(scores), len(predicted)), dtype=bool) if telling is None else telling
     effects = np.full(scores.shape[1:], np.nan)
     rows_of = [np.flatnonzero(fold == number) for number in among]
-    of_parts = np.array_split(predicted, len(scores))
-    sums = [
+    by_fold = [
         [
-            _Moments.of(said[:, rows], score[rows], weight[rows], None if groups is None else groups[rows])
-            for rows in rows_of
+            _Part(
+                of,
+                _Moments.of(
+                    predicted[of][:, rows], score[rows], weight[rows], None if groups is None else groups[rows]
+                ),
+            )
+            for of, score in zip(telling, scores, strict=True)
         ]
-        for said, score in zip(of_parts, scores, strict=True)
+        for rows in rows_of
     ]
     for i, rows in enumerate(rows_of):
-        others = [_total(one for j, one in enumerate(part) if j != i) for part in sums]
-        effects[rows] = _shrinkage(others).apply(predicted[:, rows], weight[rows])
-    totals = [_total(part) for part in sums]
-    return Shrunk(effects, _shrinkage(totals), totals)
+        others = [parts for j, parts in enumerate(by_fold) if j != i]
+        effects[rows] = _shrinkage(_added(others)).apply(predicted[:, rows], weight[rows])
+    sums = _added(by_fold)
+    return Shrunk(effects, _shrinkage(sums), sums)
 
 
 def pooled(repeated: Sequence[Shrunk]) -> Shrunk:
@@ -157,8 +162,24 @@ def pooled(repeated: Sequence[Shrunk]) -> Shrunk:
     known = [one.sums for one in repeated if one.sums]
     if len(known) < 2:
         return first
-    means = [_total(part).scaled(1 / len(known)) for part in zip(*known, strict=True)]
+    means = [_Part(part.telling, part.moments.scaled(1 / len(known))) for part in _added(known)]
     return Shrunk(first.effects, _shrinkage(means))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Of one part of the outcome: which predictions tell of it, ``(n_predictions,)``, and the sums over rows."""
+
+    telling: Mask
+    moments: _Moments
+
+
+def _added(several: Sequence[Sequence[_Part]]) -> list[_Part]:
+    """Sums over folds or partitions, part by part."""
+    return [
+        _Part(parts[0].telling, reduce(_Moments.__add__, [part.moments for part in parts]))
+        for parts in zip(*several, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,14 +239,11 @@ def _by_group(values: Floats, groups: Ints | None) -> Floats:
     return np.stack([np.bincount(numbers, weights=one) for one in values])
 
 
-def _total(sums: Iterable[_Moments]) -> _Moments:
-    return reduce(_Moments.__add__, sums)
-
-
-def _shrinkage(parts: Sequence[_Moments]) -> Shrinkage:
-    """Of the sums of every part of the outcome."""
-    constant = np.sum([_constant(sums) for sums in parts], axis=0)
-    return Shrinkage(constant, np.hstack([_worth_keeping(_weights(sums)) for sums in parts]), len(parts))
+def _shrinkage(parts: Sequence[_Part]) -> Shrinkage:
+    weights = np.zeros((2, len(parts[0].telling)))
+    for part in parts:
+        weights[:, part.telling] += _worth_keeping(_weights(part.moments))
+    return Shrinkage(np.sum([_constant(part.moments) for part in parts], axis=0), weights)
 
 
 def _worth_keeping(weights: Floats) -> Floats:

@@ -3,7 +3,7 @@
 Most members spend nothing, and of the others few spend most of the money, so that effects on money drown in the luck of
 how much. ``y = [y ≠ 0] m(x) + [y ≠ 0] (y − m(x))`` with the usual amount ``m(x)`` of a member with features ``x`` who
 spends, whichever arm they are in. An effect on ``y`` is the sum of the effects on both parts, whatever ``m`` is; the
-first part, *incidence*, is nearly free of that luck, and the second, *amount*, has all of it.
+first, *incidence*, is nearly free of that luck.
 
 Reference: two-part models, Duan, Manning, Morris & Newhouse (1983).
 """
@@ -19,25 +19,20 @@ from uplift.learners._training import Training
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
-WHOLE, INCIDENCE, AMOUNT = "", "incidence", "amount"
+INCIDENCE = "incidence"
 LEAST_NOTHING = 0.05
 """Where fewer rows than this share have no amount, there is next to no incidence to learn from."""
 FEWEST_AMOUNTS = 30
 """Rows with an amount that every fold must have for its usual amounts to be learned."""
 
 
-def in_parts(training: Training) -> dict[str, Training]:
-    """The training of each part of the outcome, by name; of an outcome that has no parts, itself.
+def incidence_of(training: Training) -> Training | None:
+    """The training of the first part; None where the outcome has no two parts.
 
-    What two parts are made from is each fold's by itself, so that no row's part knows of another fold's outcomes.
+    Usual amounts are each fold's by itself, so that no row's part knows of another fold's outcomes.
     """
-    incidence = training.cache.get("incidence", lambda: _incidence(training))
-    if incidence is None:
-        return {WHOLE: training}
-    return {
-        INCIDENCE: training.with_outcome(INCIDENCE, incidence),
-        AMOUNT: training.with_outcome(AMOUNT, training.y - incidence),
-    }
+    incidence = training.cache.get(INCIDENCE, lambda: _incidence(training))
+    return None if incidence is None else training.with_outcome(INCIDENCE, incidence)
 
 
 def _incidence(training: Training) -> Floats | None:

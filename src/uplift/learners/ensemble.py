@@ -17,7 +17,7 @@ from uplift.learners._program import EffectProgram, Term
 from uplift.learners._scorers import ConstantScorer
 from uplift.learners._shrinkage import Shrinkage, shrink
 from uplift.learners._training import OutcomeFitter, Pair, Training
-from uplift.learners._two_part import AMOUNT, INCIDENCE, in_parts
+from uplift.learners._two_part import INCIDENCE, incidence_of
 from uplift.learners.base import BaseUpliftLearner
 from uplift.learners.baselines import ConstantEffect
 from uplift.learners.meta import BoostedLearner
@@ -37,7 +37,7 @@ class Member:
     name
         In ``uplift.learners.LEARNERS``.
     part
-        Which part of the outcome it learns: ``incidence``, ``amount``, or empty for all of it.
+        Which part of the outcome it learns: ``incidence``, or empty for all of it.
     learner
         Unfitted.
     training
@@ -60,9 +60,10 @@ class EnsembleLearner(BoostedLearner):
     better than any of them alone. With fewer than 20 rows of an arm outside some fold nothing can be held out: then it
     is the constant effect.
 
-    An amount that many rows have none of (zero) is learned in two parts: whether there is any, times what is usual for
-    such a member, and how much more or less than usual there is. Each part has members and weights of its own, so that
-    the luck of how much does not hide an effect on how often.
+    An amount that many rows have none of (zero) is the sum of two parts: whether there is any, times what is usual for
+    such a member, and how much more or less than usual there is. Each part has scores and weights of its own, so that
+    the luck of how much does not hide an effect on how often; of the first, members tell that were fitted on it alone,
+    of both, members that were fitted on the amount as it is.
 
     Parameters
     ----------
@@ -77,8 +78,8 @@ class EnsembleLearner(BoostedLearner):
     ----------
     weights_
         Member → how much of it is kept: of what it says about who gains at all (``level``), and about which arm is
-        better for whom (``between_arms``); of an amount in two parts that is of how often, and ``amount_level`` and
-        ``amount_between_arms`` are of how much. Members that are not worth scoring have 0.
+        better for whom (``between_arms``); of an amount in two parts also ``incidence_level`` and
+        ``incidence_between_arms``, of the same learner on how often. What is not worth scoring has 0.
 
     Examples
     --------
@@ -142,10 +143,12 @@ class EnsembleLearner(BoostedLearner):
         return {name: make_learner(name, **given) for name in self.members}
 
     def members_on(self, training: Training) -> list[Member]:
-        """Every member on every part of the outcome, part by part."""
+        """Every member: on the outcome as it is, and on its incidence where it has two parts."""
+        incidence = incidence_of(training)
+        parts = {"": training} if incidence is None else {INCIDENCE: incidence, "": training}
         return [
             Member(name, part, learner, of_part)
-            for part, of_part in in_parts(training).items()
+            for part, of_part in parts.items()
             for name, learner in self.make_members().items()
         ]
 
@@ -188,7 +191,8 @@ class EnsembleLearner(BoostedLearner):
                 predicted[position, held] = fitted.predict_encoded(training.matrix[held], training.threads)
         fit = self.outcome_fitter(training)
         gamma = scores_in_parts(training, effect_scores(training, expectations(training, fit)), fit)
-        shrunk = shrink(predicted, gamma, training.weight, ids, folds, training.groups)
+        telling = telling_of_parts(members, len(gamma))
+        shrunk = shrink(predicted, gamma, training.weight, ids, folds, training.groups, telling)
         return self._weighted(encoder, training, shrunk.shrinkage)
 
     def fit_weighted(self, encoder: FrameEncoder, training: Training, shrinkage: Shrinkage) -> Self:
@@ -205,7 +209,7 @@ class EnsembleLearner(BoostedLearner):
         self.weights_ = {name: {} for name in self.members}
         for k, member in enumerate(self.members_on(training)):
             level, between = map(float, shrinkage.weights[:, k])
-            prefix = "amount_" if member.part == AMOUNT else ""
+            prefix = f"{member.part}_" if member.part else ""
             self.weights_[member.name] |= {f"{prefix}level": level, f"{prefix}between_arms": between}
             if not level and not between:
                 programs.append(None)
@@ -226,6 +230,8 @@ class EnsembleLearner(BoostedLearner):
 def scores_in_parts(training: Training, gamma: Floats, fit: OutcomeFitter) -> Floats:
     """Effect scores of each part of the outcome, ``(n_parts, n, n_arms)``, that add up to those of all of it.
 
+    Incidence comes first; an outcome without parts is its only part.
+
     Parameters
     ----------
     gamma
@@ -233,11 +239,18 @@ def scores_in_parts(training: Training, gamma: Floats, fit: OutcomeFitter) -> Fl
     fit
         How mean outcomes are learned.
     """
-    incidence = in_parts(training).get(INCIDENCE)
+    incidence = incidence_of(training)
     if incidence is None:
         return gamma[None]
     first = effect_scores(incidence, expectations(incidence, fit))
     return np.stack([first, gamma - first])
+
+
+def telling_of_parts(members: Sequence[Member], parts: int) -> npt.NDArray[np.bool_]:
+    """Which members tell of which part, ``(n_parts, n_members)``: those on incidence say nothing about amounts."""
+    telling = np.ones((parts, len(members)), dtype=bool)
+    telling[1:] = [not member.part for member in members]
+    return telling
 
 
 def combined_program(programs: Sequence[EffectProgram | None], shrinkage: Shrinkage, centres: Floats) -> EffectProgram:
