@@ -114,6 +114,8 @@ def shrink(
     less noisily than for whom.
 
     Where the outcome is a sum of parts, predictions are shrunk by the scores of each part, and what is kept added up.
+    The arms' means are shrunk part by part too, which is better where they differ in one part only, and as one, which
+    is better where they differ in all: the average of both is taken.
 
     Parameters
     ----------
@@ -132,6 +134,9 @@ def shrink(
     """
     scores = gamma.reshape(-1, *gamma.shape[-2:])
     telling = np.ones((len(scores), len(predicted)), dtype=bool) if telling is None else telling
+    if len(scores) > 1:  # and the outcome as it is, of which the arms' means alone are looked at
+        scores = np.concatenate([scores, scores.sum(axis=0, keepdims=True)])
+        telling = np.vstack([telling, np.zeros(len(predicted), dtype=bool)])
     effects = np.full(scores.shape[1:], np.nan)
     rows_of = [np.flatnonzero(fold == number) for number in among]
     by_fold = [
@@ -225,7 +230,7 @@ class _Moments:
         y_rest = np.where(known, y - y_mean[:, None], 0.0)
         level = _by_group(weight * x_mean * y_mean, groups)
         between = _by_group(weight * (x_rest * y_rest).sum(axis=2), groups)
-        flat = (np.sqrt(weight)[:, None] * x_rest).reshape(len(predicted), -1)
+        flat = (np.sqrt(weight)[:, None] * x_rest).reshape(len(predicted), y.size)
         xx = np.stack([(weight * x_mean) @ x_mean.T, flat @ flat.T])
         xy = np.stack([level.sum(axis=1), between.sum(axis=1)])
         return cls(*arms, xx, xy, np.stack([level @ level.T, between @ between.T]))
@@ -236,14 +241,20 @@ def _by_group(values: Floats, groups: Ints | None) -> Floats:
     if groups is None:
         return values
     numbers = np.unique(groups, return_inverse=True)[1]
-    return np.stack([np.bincount(numbers, weights=one) for one in values])
+    sums = np.empty((len(values), numbers.max() + 1))
+    for row, one in zip(sums, values, strict=True):
+        row[:] = np.bincount(numbers, weights=one)
+    return sums
 
 
 def _shrinkage(parts: Sequence[_Part]) -> Shrinkage:
+    """Of all parts of the outcome; where there are several, the last is the outcome as it is."""
     weights = np.zeros((2, len(parts[0].telling)))
     for part in parts:
-        weights[:, part.telling] += _worth_keeping(_weights(part.moments))
-    return Shrinkage(np.sum([_constant(part.moments) for part in parts], axis=0), weights)
+        if part.telling.any():
+            weights[:, part.telling] += _worth_keeping(_weights(part.moments))
+    *of_parts, of_all = (_constant(part.moments) for part in parts)
+    return Shrinkage((np.sum(of_parts, axis=0) + of_all) / 2 if of_parts else of_all, weights)
 
 
 def _worth_keeping(weights: Floats) -> Floats:
