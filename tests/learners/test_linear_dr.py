@@ -168,3 +168,16 @@ def test_shared_arm_intervals():
     np.testing.assert_array_equal(wild.low[:, 0], calm.low[:, 0])
     np.testing.assert_array_equal(wild.high[:, 0], calm.high[:, 0])
     assert ((wild.high - wild.low)[:, 1] > 5 * (calm.high - calm.low)[:, 1]).all()
+
+
+def test_combinations_are_left_out_and_nothing_else():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 50))
+    alone = np.eye(50)[1]  # a column that a direction taken in place of a combination may fall on
+    columns = np.column_stack([a, 2 * a + 3, b, a - b, np.zeros(50), np.ones(50), 1e-9 * alone, alone])
+    assert independent(columns).tolist() == [0, 2, 6]
+    for _ in range(50):
+        mixed = rng.permutation(8)
+        kept = independent(columns[:, mixed])
+        assert np.linalg.matrix_rank(np.column_stack([np.ones(50), columns[:, mixed[kept]] * 1.0]), tol=1e-12) == 4
+    assert independent(rng.normal(size=(5, 9))).tolist() == [0, 1, 2, 3]  # no more than rows

@@ -399,6 +399,7 @@ def test_other_outcomes_get_the_members_of_the_ensemble_that_were_worth_keeping(
         return _again(search, UpliftSpec())
 
     assert again(logistic_T=0.2, S=0.0, X=0.3).members == ("logistic_T", "X")
+    assert again(logistic_T=0.05, S=0.3, X=0.3).members == ("S", "X")  # less than a tenth of all
     assert type(again(logistic_T=0.0, S=0.0, X=0.0)).__name__ == "ConstantEffect"
     alone = SimpleNamespace(best_name_="DR", best_estimator_=None)
     assert type(_again(alone, UpliftSpec())).__name__ == "DRLearner"

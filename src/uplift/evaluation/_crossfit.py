@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from uplift.errors import InputError
 from uplift.learners import BaseUpliftLearner, FrameEncoder, Member, Training
@@ -112,7 +113,8 @@ def cross_fitted(
         held = np.isin(data.fold, gone)
         return [data.predicted(name, learner, held) for name, learner in learners.items()]
 
-    done = Parallel(n_jobs=effective_n_jobs(n_jobs), backend="threading")(delayed(task)(gone) for gone in sets)
+    with threadpool_limits(1, user_api="blas"):  # linear algebra would bring threads of its own to each set
+        done = Parallel(n_jobs=effective_n_jobs(n_jobs), backend="threading")(delayed(task)(gone) for gone in sets)
     found: dict[str, Fits] = {}
     for k, name in enumerate(learners):
         single = np.empty((n, arms))

@@ -41,21 +41,23 @@ class Projection:
 
 
 def independent(regressors: Floats) -> Ints:
-    """Positions of regressors that are no linear combination of a constant and those before them."""
-    n = len(regressors)
-    basis: list[Floats] = [np.full(n, 1 / np.sqrt(n))]
-    kept: list[int] = []
-    for k in range(regressors.shape[1]):
-        column = regressors[:, k]
-        rest = column.copy()
-        for _ in range(2):  # twice is enough for orthogonality to rounding
-            stack = np.column_stack(basis)
-            rest = rest - stack @ (stack.T @ rest)
-        size = float(np.linalg.norm(rest))
-        if size > _COLLINEAR * max(float(np.linalg.norm(column)), 1e-300):
-            kept.append(k)
-            basis.append(rest / size)
-    return np.array(kept, dtype=np.intp)
+    """Positions of regressors that are no linear combination of a constant and the others that are kept.
+
+    Of several that say the same the first is kept.
+    """
+    columns = np.column_stack([np.ones(len(regressors)), regressors])
+    least = _COLLINEAR * np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+    left = np.abs(np.diag(np.linalg.qr(columns, mode="r")))
+    kept = np.pad(left, (0, columns.shape[1] - len(left))) > least
+    while True:
+        # in place of a combination QR goes on with some other direction, which a later column may have needed
+        basis = np.linalg.qr(columns[:, kept])[0]
+        out = np.flatnonzero(~kept)
+        rest = columns[:, out] - basis @ (basis.T @ columns[:, out])
+        needed = out[np.linalg.norm(rest, axis=0) > least[out]]
+        if not len(needed):
+            return np.flatnonzero(kept[1:])
+        kept[needed[0]] = True
 
 
 def project(regressors: Floats, target: Floats, weight: Floats, clusters: Ints | None = None) -> Projection:
@@ -86,7 +88,7 @@ def project(regressors: Floats, target: Floats, weight: Floats, clusters: Ints |
     scale = weight / weight.mean()
     bread = np.linalg.inv((design * scale[:, None]).T @ design)
     coefficients = bread @ (design.T @ (scale * target))
-    leverage = scale * np.einsum("ij,jk,ik->i", design, bread, design)
+    leverage = scale * ((design @ bread) * design).sum(axis=1)
     # a row that alone decides a coefficient has no residual to tell its noise from; it counts as if nearly so
     residual = (target - design @ coefficients) / np.maximum(1 - leverage, 0.05)
     moments = design * (scale * residual)[:, None]

@@ -28,6 +28,8 @@ UPLIFT = "uplift"
 IDLE = "none"
 BASELINES = ("none", "constant", "ensemble", "logistic_T", "linear_DR", "response")
 MONEY = frozenset({"spend", "margin"})
+LEAST_OF_ALL = 0.1
+"""Members of an ensemble that hold a smaller share of its weights are not fitted for other outcomes."""
 
 
 def train_uplift(
@@ -142,11 +144,13 @@ def fit_outcomes(
 
 
 def _again(search: UpliftSearchCV, spec: UpliftSpec) -> BaseUpliftLearner:
-    """The chosen learner for another outcome; of an ensemble the members that were worth keeping."""
+    """The chosen learner for another outcome; of an ensemble the members that matter."""
     learner = _learner(search.best_name_, spec)
     if not isinstance(learner, EnsembleLearner):
         return learner
-    kept = [name for name, weights in search.best_estimator_.weights_.items() if any(weights.values())]
+    weights = {name: sum(kept.values()) for name, kept in search.best_estimator_.weights_.items()}
+    least = LEAST_OF_ALL * sum(weights.values())
+    kept = [name for name, weight in weights.items() if weight and weight >= least]
     return learner.set_params(members=tuple(kept)) if kept else _learner("constant", spec)
 
 
