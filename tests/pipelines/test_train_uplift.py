@@ -403,3 +403,16 @@ def test_other_outcomes_get_the_members_of_the_ensemble_that_were_worth_keeping(
     assert type(again(logistic_T=0.0, S=0.0, X=0.0)).__name__ == "ConstantEffect"
     alone = SimpleNamespace(best_name_="DR", best_estimator_=None)
     assert type(_again(alone, UpliftSpec())).__name__ == "DRLearner"
+
+
+def test_winsorising_moves_the_ends_and_leaves_rare_amounts():
+    from uplift.pipelines.train_uplift import winsorised
+
+    amounts = np.arange(1000.0)
+    moved = winsorised(amounts, 0.01)
+    assert (moved.min(), moved.max()) == pytest.approx((9.99, 989.01))
+    assert (moved == amounts).mean() == pytest.approx(0.98)
+    rare = np.where(amounts < 990, 0.0, amounts)  # a hundredth has any: top-ups
+    moved = winsorised(rare, 0.01)
+    assert (moved > 0).sum() == 10
+    assert moved.max() < rare.max()

@@ -85,7 +85,8 @@ class UpliftSpec(Spec):
         training takes as many times as long.
     winsorize
         Share of the highest and of the lowest values of an outcome in money that are moved to the next one for
-        fitting, since a few large baskets drown what an offer does; the model is valued on amounts as they are.
+        fitting, since a few large baskets drown what an offer does; where few members have an amount, at most a tenth
+        of these. The model is valued on amounts as they are.
     gate_z
         A challenger is promoted if its out-of-fold policy value is not below the champion's by more than this many
         standard errors of the difference.

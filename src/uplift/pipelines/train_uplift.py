@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from uplift import __version__
@@ -17,6 +18,7 @@ from uplift.config import UpliftSpec, Workspace
 from uplift.data import Engine, fingerprint
 from uplift.errors import InputError
 from uplift.evaluation import GainUnit, GateResult, PolicyGain, UpliftSearchCV, uplift_gate
+from uplift.features import OUTCOMES
 from uplift.learners import BaseUpliftLearner, EnsembleLearner, make_learner
 from uplift.learners.bundle import load_bundle, output_columns, save_bundle
 from uplift.pipelines._training import Progress, Trained, as_csv, find_spec, fold_text, informative, signature, silent
@@ -24,10 +26,11 @@ from uplift.pipelines._uplift_data import CONTROL, UpliftData, uplift_data
 from uplift.pipelines._valuing import Valuing, effects_of, gain_unit
 from uplift.tracking import PinnedModel, Registry, Run, open_registry, run_key
 
+Floats = npt.NDArray[np.float64]
+
 UPLIFT = "uplift"
 IDLE = "none"
 BASELINES = ("none", "constant", "ensemble", "logistic_T", "linear_DR", "response")
-MONEY = frozenset({"spend", "margin"})
 LEAST_OF_ALL = 0.1
 """Members of an ensemble that hold a smaller share of its weights are not fitted for other outcomes."""
 
@@ -160,8 +163,8 @@ def _search(
     """Not nested: the gate's rows are held out from all of it."""
     train = ~data.held_out
     y = data.outcomes[outcome][train]
-    if next(o for o in spec.outcomes if o.name == outcome).outcome in MONEY:
-        y = np.clip(y, *np.quantile(y, [spec.winsorize, 1 - spec.winsorize]))
+    if OUTCOMES[next(o for o in spec.outcomes if o.name == outcome).outcome].unit == "money":
+        y = winsorised(y, spec.winsorize)
     return UpliftSearchCV(
         candidates,
         folds=spec.folds,
@@ -177,6 +180,15 @@ def _search(
         control=CONTROL,
         groups=data.member_id[train],
     )
+
+
+def winsorised(amounts: Floats, share: float) -> Floats:
+    """Amounts of which the given share at either end is moved to the next one, ``(n,)``.
+
+    Where few rows have any, it is of these that at most a tenth is moved, so that not all of them become nothing.
+    """
+    share = min(share, 0.1 * float(np.mean(amounts != 0)))
+    return np.clip(amounts, *np.quantile(amounts, [share, 1 - share]))
 
 
 def _learner(name: str, spec: UpliftSpec) -> BaseUpliftLearner:
