@@ -78,6 +78,15 @@ def test_unknown_scores_are_left_out():
     assert result.shrinkage.factors[0] > 0.7
 
 
+def test_of_predictions_that_are_the_same_for_all_nothing_is_kept():
+    rng = np.random.default_rng(14)
+    alike = np.tile([0.3, 0.7], (600, 1))
+    assert not shrunk(alike, alike + rng.normal(size=(600, 2))).shrinkage.weights.any()
+    level = alike + rng.normal(size=(600, 1))
+    kept = shrunk(level, level + 0.1 * rng.normal(size=(600, 2))).shrinkage.factors
+    assert kept[0] > 0.9
+
+
 def test_the_prediction_that_is_right_gets_the_weight():
     rng = np.random.default_rng(3)
     right, wrong = rng.normal(size=(4000, 2)), rng.normal(size=(4000, 2))

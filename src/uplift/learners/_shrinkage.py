@@ -223,7 +223,8 @@ class _Moments:
         values, masses = (_by_group(each.T, groups) for each in (mass * y, mass))
         arms = total, mass.sum(axis=0), values @ values.T, values @ masses.T, masses @ masses.T
         y = np.where(known, y - total / per_arm, 0.0)
-        x = np.where(known, predicted - (mass * predicted).sum(axis=1, keepdims=True) / per_arm, 0.0)
+        x = predicted - predicted[:, :1]  # so that what is the same for all is zero, not the rounding of its mean
+        x = np.where(known, x - (mass * x).sum(axis=1, keepdims=True) / per_arm, 0.0)
         count = np.maximum(known.sum(axis=1), 1)
         x_mean, y_mean = x.sum(axis=2) / count, y.sum(axis=1) / count
         x_rest = np.where(known, x - x_mean[:, :, None], 0.0)
@@ -252,12 +253,15 @@ def _shrinkage(parts: Sequence[_Part]) -> Shrinkage:
     weights = np.zeros((2, len(parts[0].telling)))
     for part in parts:
         if part.telling.any():
-            weights[:, part.telling] += _worth_keeping(_weights(part.moments))
+            weights[:, part.telling] += _worth_keeping(part.moments)
     *of_parts, of_all = (_constant(part.moments) for part in parts)
     return Shrinkage((np.sum(of_parts, axis=0) + of_all) / 2 if of_parts else of_all, weights)
 
 
-def _worth_keeping(weights: Floats) -> Floats:
+def _worth_keeping(sums: _Moments) -> Floats:
+    """The expected slopes, but for predictions that are the same for all, and those that are hardly there."""
+    varies = np.diagonal(sums.xx, axis1=1, axis2=2) > 0
+    weights = np.where(varies, _weights(sums), 0.0)
     few = weights.max(axis=0) < FEWEST
     return np.where(few | (weights.sum(axis=1).max() < LEAST), 0.0, weights)
 
