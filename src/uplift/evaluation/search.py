@@ -117,7 +117,8 @@ class UpliftSearchCV(BaseEstimator):
         Names; arms are the columns of :meth:`predict`.
     shrinkage_
         ``level``: how much is kept of the differences between members in the mean effect of all arms; ``between_arms``:
-        how much of which arm is better for whom. 0 is the constant effect for all, 1 the prediction as it is.
+        how much of which arm is better for whom. 0 is the constant effect for all, 1 the prediction as it is. Of an
+        amount in two parts, what is kept for both is added up.
     constant_
         Mean effect of each arm, ``(n_arms,)``, differences between arms shrunk as far as they are uncertain.
     leaderboard_
