@@ -86,6 +86,23 @@ def test_every_leaf_has_the_value_that_all_rows_give_it(logistic, weighted):
         now += np.array([values[number] for number in leaf[:, tree]])
 
 
+@pytest.mark.parametrize("fit", [fit_regressor, fit_classifier])
+def test_what_growing_has_compiled_is_what_is_written(fit):
+    """Categories, missing values and trees without a split among them; so no text is read again before scoring."""
+    X, score, rng = data()
+    y = (score > 0.5).astype(float) if fit is fit_classifier else score + rng.normal(size=len(X))
+    scorer = fit(settings(min_child_samples=150), Bins(X, [0]), np.arange(len(X)), y, np.ones(len(X)))
+    grown, read = scorer._cache["grown"], compile_trees(scorer.text)
+    assert (read.table >= 0).any()
+    for name in ("feature", "tree", "threshold", "missing_left", "mask", "leaves", "number"):
+        np.testing.assert_array_equal(getattr(grown, name), getattr(read, name), err_msg=name)
+        assert getattr(grown, name).dtype == getattr(read, name).dtype
+    coded = read.table >= 0
+    np.testing.assert_array_equal(grown.table >= 0, coded)
+    np.testing.assert_array_equal(grown.codes[grown.table[coded]], read.codes[read.table[coded]])
+    np.testing.assert_array_equal(grown.scores(X, 1), read.scores(X, 1))
+
+
 def test_what_is_written_is_a_model_like_any_other():
     X, score, rng = data()
     scorer = fitted(fit_regressor, X, score + rng.normal(size=len(X)))

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from uplift.errors import InputError
 from uplift.learners._bins import Bins
 from uplift.learners._memory import give_back
-from uplift.learners._parts import HARMLESS, Sample, grow_in_parts
+from uplift.learners._parts import HARMLESS, Grown, Sample, grow_in_parts
 from uplift.learners._quickscorer import MAX_LEAVES
-from uplift.learners._scorers import BoosterScorer, ConstantScorer, Scorer
+from uplift.learners._scorers import BoosterScorer, ConstantScorer, Link, Scorer
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -142,8 +142,8 @@ def fit_regressor(
     if not spread > 1e-12 * max(1.0, abs(centre)):
         return ConstantScorer(centre)
     standardised = ((target - centre) / spread).astype(np.float32)
-    text = _train(settings, "regression", bins, rows, standardised, weight, flag)
-    return BoosterScorer(text, "identity", centre, spread, bins.matrix.shape[1] + (flag is not None))
+    grown = _train(settings, "regression", bins, rows, standardised, weight, flag)
+    return _scorer(grown, "identity", centre, spread, bins.matrix.shape[1] + (flag is not None))
 
 
 def fit_classifier(
@@ -152,8 +152,14 @@ def fit_classifier(
     """Logistic loss on a target of 0 and 1, otherwise as :func:`fit_regressor`; the value is a probability."""
     if target.min() == target.max():
         return ConstantScorer(float(target[0]))
-    text = _train(settings, "binary", bins, rows, target, weight, flag)
-    return BoosterScorer(text, "logistic", 0.0, 1.0, bins.matrix.shape[1] + (flag is not None))
+    grown = _train(settings, "binary", bins, rows, target, weight, flag)
+    return _scorer(grown, "logistic", 0.0, 1.0, bins.matrix.shape[1] + (flag is not None))
+
+
+def _scorer(grown: Grown | str, link: Link, offset: float, scale: float, columns: int) -> BoosterScorer:
+    if isinstance(grown, str):
+        return BoosterScorer(grown, link, offset, scale, columns)
+    return BoosterScorer(grown.text, link, offset, scale, columns).grown_as(grown.compiled)
 
 
 def _train(
@@ -164,7 +170,7 @@ def _train(
     target: npt.NDArray[np.floating[Any]],
     weight: Floats,
     flag: Mask | None,
-) -> str:
+) -> Grown | str:
     import lightgbm
 
     give_back(len(rows))
@@ -177,9 +183,9 @@ def _train(
     parts = settings.parts(len(rows)) if flag is None else 1
     try:
         if parts > 1:
-            text = grow_in_parts(params, settings.rounds, sample, partial(bins.rows, params), parts)
-            if text is not None:
-                return text
+            grown = grow_in_parts(params, settings.rounds, sample, partial(bins.rows, params), parts)
+            if grown is not None:
+                return grown
         data = bins.rows(params, rows, target, sample.weight, flag)
         booster = lightgbm.train(params, data, settings.rounds)
     except lightgbm.basic.LightGBMError as error:

@@ -39,6 +39,14 @@ HARMLESS = frozenset(
 
 
 @dataclass(frozen=True, eq=False)
+class Grown:
+    """A booster in LightGBM's text format, and the same compiled."""
+
+    text: str
+    compiled: CompiledTrees
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
     """What a booster is fitted on.
 
@@ -78,8 +86,8 @@ def grow_in_parts(
     sample: Sample,
     dataset: Callable[[Ints, npt.NDArray[np.floating[Any]], Floats | None], Any],
     parts: int,
-) -> str | None:
-    """A booster in LightGBM's text format; None where no split was found.
+) -> Grown | None:
+    """A booster; None where no split was found.
 
     Parameters
     ----------
@@ -112,7 +120,7 @@ def grow_in_parts(
         "lambda_l2": params["lambda_l2"] / parts,
         "min_data_in_leaf": max(1, round(params["min_data_in_leaf"] / parts)),
     }
-    head, trees = "", list[str]()
+    head, trees, grown = "", list[str](), list[CompiledTrees]()
     for turn, start in enumerate(range(0, rounds, TREES_AT_ONCE)):
         some = pieces[turn % parts]
         data = turns[turn % parts] if kept else made(some)
@@ -125,8 +133,10 @@ def grow_in_parts(
         data.set_init_score(None)  # of no use until this part's next turn
         del booster, data
         head, blocks = split_text(text)
-        trees += valuing.value(text, blocks, parts, first=not trees)
-    return join_text(head, trees) if trees else None
+        valued, alike = valuing.value(text, blocks, parts, first=not trees)
+        trees += valued
+        grown.append(alike)
+    return Grown(join_text(head, trees), CompiledTrees.joined(grown)) if trees else None
 
 
 class _Valuing:
@@ -140,8 +150,11 @@ class _Valuing:
         self.base = sample.base(logistic)
         self.score = np.full(m, self.base)
 
-    def value(self, text: str, blocks: Sequence[str], parts: int, *, first: bool) -> list[str]:
-        """The trees with their leaves valued; those without a split are left out, the first one bears the constant."""
+    def value(self, text: str, blocks: Sequence[str], parts: int, *, first: bool) -> tuple[list[str], CompiledTrees]:
+        """The trees with their leaves valued, as text and compiled; those without a split are left out.
+
+        The first of all trees bears the constant.
+        """
         trees = compile_trees(text)
         if trees is None:
             raise ValueError("trees of more than 32 leaves cannot be valued by all rows")
@@ -152,13 +165,13 @@ class _Valuing:
             places, split, self.target, self.weight, self.score, self.logistic, self.rate, self.l2, values[0],
             values[1], sums,
         )  # fmt: skip
+        if first and split.any():
+            values[0, split.argmax()] += self.base
         result: list[str] = []
-        for number, block in enumerate(blocks):
-            if split[number]:
-                constant = self.base if first and not result else 0.0
-                value, weight, count = _by_leaf(trees, number, values[0] + constant, values[1], sums)
-                result.append(_revalued(block, value, weight, count, parts))
-        return result
+        for number in np.flatnonzero(split).tolist():
+            value, weight, count = _by_leaf(trees, number, values[0], values[1], sums)
+            result.append(_revalued(blocks[number], value, weight, count, parts))
+        return result, trees.revalued(np.where(trees.number >= 0, values[0], 0.0), split)
 
 
 def _by_leaf(trees: CompiledTrees, tree: int, *of_places: Floats) -> list[list[float]]:
@@ -174,30 +187,34 @@ def _revalued(block: str, value: list[float], weight: list[float], count: list[f
     fields = dict(line.split("=", 1) for line in block.splitlines())
     children = [[int(child) for child in fields[side].split()] for side in ("left_child", "right_child")]
     inner = len(children[0])
-    sums = np.zeros((inner, 3))
+    total, mass, rows = ([0.0] * inner for _ in range(3))
     for node in reversed(range(inner)):  # a child comes after its parent
         for side in children:
             child = side[node]
             if child < 0:
-                sums[node] += value[~child] * weight[~child], weight[~child], count[~child]
+                total[node] += value[~child] * weight[~child]
+                mass[node] += weight[~child]
+                rows[node] += count[~child]
             else:
-                sums[node] += sums[child]
-    means = sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], 1.0)
-    gains = [float(gain) * parts for gain in fields["split_gain"].split()]
+                total[node] += total[child]
+                mass[node] += mass[child]
+                rows[node] += rows[child]
     fields |= {
         "leaf_value": _numbers(value),
         "leaf_weight": _numbers(weight),
-        "leaf_count": " ".join(str(int(rows)) for rows in count),
-        "internal_value": _numbers(means.tolist()),
-        "internal_weight": _numbers(sums[:, 1].tolist()),
-        "internal_count": " ".join(str(int(rows)) for rows in sums[:, 2]),
-        "split_gain": _numbers(gains),
+        "leaf_count": " ".join(str(int(found)) for found in count),
+        "internal_value": _numbers(
+            [sums / below if below > 0 else sums for sums, below in zip(total, mass, strict=True)]
+        ),
+        "internal_weight": _numbers(mass),
+        "internal_count": " ".join(str(int(found)) for found in rows),
+        "split_gain": _numbers([float(gain) * parts for gain in fields["split_gain"].split()]),
     }
     return "\n".join(f"{name}={values}" for name, values in fields.items())
 
 
 def _numbers(values: Sequence[float]) -> str:
-    return " ".join(repr(float(value)) for value in values)
+    return " ".join(map(repr, values))
 
 
 @cache

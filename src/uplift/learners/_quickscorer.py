@@ -10,11 +10,11 @@ it, and leaves are added up in the trees' order in double precision, as LightGBM
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,36 @@ class CompiledTrees:
     codes: npt.NDArray[np.uint32]
     leaves: Floats
     number: npt.NDArray[np.int32]
+
+    @classmethod
+    def joined(cls, several: Sequence[Self]) -> Self:
+        """The trees of several boosters after each other."""
+        starts = np.cumsum([0, *(len(one.leaves) for one in several)])
+        tables = np.cumsum([0, *(len(one.codes) for one in several)])
+        tree = np.concatenate([one.tree + start for one, start in zip(several, starts, strict=False)])
+        table = [np.where(one.table < 0, -1, one.table + start) for one, start in zip(several, tables, strict=False)]
+        feature = np.concatenate([one.feature for one in several])
+        order = np.lexsort((tree, feature))
+        threshold, missing_left, mask, codes, leaves, number = (
+            np.concatenate([getattr(one, name) for one in several])
+            for name in ("threshold", "missing_left", "mask", "codes", "leaves", "number")
+        )
+        return cls(
+            feature[order], tree[order].astype(np.int32), threshold[order], missing_left[order], mask[order],
+            np.concatenate(table)[order].astype(np.int32), codes, leaves, number,
+        )  # fmt: skip
+
+    def revalued(self, leaves: Floats, kept: npt.NDArray[np.bool_]) -> Self:
+        """Some of the trees, with other values of their leaves, ``(n_trees, MAX_LEAVES)``."""
+        some = kept[self.tree]
+        tree = (np.cumsum(kept) - 1)[self.tree[some]].astype(np.int32)
+        feature, threshold, missing_left, mask, table = (
+            getattr(self, name)[some] for name in ("feature", "threshold", "missing_left", "mask", "table")
+        )
+        return replace(
+            self, feature=feature, tree=tree, threshold=threshold, missing_left=missing_left, mask=mask, table=table,
+            leaves=leaves[kept], number=self.number[kept],
+        )  # fmt: skip
 
     def scores(self, matrix: Matrix, threads: int, rows: Ints = _NO_ROWS) -> Floats:
         """Sum of the leaves that each row ends in, ``(n,)``; or each of some rows, ``(m,)``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +145,11 @@ class BoosterScorer:
     columns: int
     _cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def grown_as(self, compiled: CompiledTrees) -> Self:
+        """Itself, told what its trees are compiled, where growing them has done that already."""
+        self._cache["grown"] = compiled
+        return self
+
     def splitting_on(self, column: int) -> Scorer:
         """The same differences between two values of a column: trees that never split on it give both the same.
 
@@ -183,7 +188,8 @@ class BoosterScorer:
         if count * self.booster.num_trees() < WORTH_COMPILING or matrix.dtype != np.float32:
             return None
         if "compiled" not in self._cache:
-            self._cache["compiled"] = checked_trees(self.text, self.booster, matrix)
+            known = self._cache.get("grown") or compile_trees(self.text)
+            self._cache["compiled"] = checked_trees(known, self.booster, matrix)
         compiled: CompiledTrees | None = self._cache["compiled"]
         return compiled
 
@@ -242,9 +248,8 @@ def values_at(scorer: Scorer, matrix: Matrix, rows: Ints, threads: int) -> Float
     return result
 
 
-def checked_trees(text: str, booster: Any, matrix: Matrix) -> CompiledTrees | None:
+def checked_trees(compiled: CompiledTrees | None, booster: Any, matrix: Matrix) -> CompiledTrees | None:
     """The compiled trees, if they give LightGBM's own numbers on some of these rows and on rows of missing values."""
-    compiled = compile_trees(text)
     if compiled is None:
         return None
     some = matrix[:: max(1, len(matrix) // _CHECKED_ROWS)][:_CHECKED_ROWS]
