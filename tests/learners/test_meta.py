@@ -124,7 +124,7 @@ def test_x_learner_agrees_with_causalml_given_the_same_nuisances(monkeypatch):
         expected = plain.predict(X=X, p=world.propensity[:, 1])
         mu = {side: plain.models_mu_t[1] if side else plain.model_mu_c for side in (0, 1)}
         known = {side: mu[side].predict(X) for side in (0, 1)}
-    monkeypatch.setattr(Training, "crossfitted_outcome", lambda self, pair, side, fit: known[side][pair.rows])
+    monkeypatch.setattr(Training, "outcome_of_others", lambda self, pair, side, fit: known[side][pair.rows])
     ours = XLearner(**{**SMALL, "control": 0}).fit(X, world.y, w, propensity=world.propensity)
     np.testing.assert_allclose(ours.predict(X), expected, atol=1e-5)
     assert ours.program_.arms[0][0].weight == pytest.approx(world.propensity[:, 1].mean())
@@ -294,3 +294,19 @@ def test_effects_as_a_table_with_names_and_index():
     assert list(table.columns) == ["a", "b"]
     assert list(table.index) == [5, 3]
     np.testing.assert_array_equal(table, model.predict(some))
+
+
+def test_x_asks_of_each_row_the_other_sides_outcome_only():
+    from uplift.learners.base import prepare
+
+    world = make_world(600, outcome="continuous", random_state=2)
+    learner = XLearner(n_estimators=5, min_child_samples=20, random_state=0)
+    _, training = prepare(learner, world.X, world.y, world.treatment, world.propensity)
+    pair, fit = training.pair(1), learner.outcome_fitter(training)
+    for side in (0, 1):
+        alone = training.outcome_of_others(pair, side, fit)
+        others = pair.w != side
+        assert np.isnan(alone[~others]).all()
+        both = training.crossfitted_outcome(pair, side, fit)
+        np.testing.assert_array_equal(alone[others], both[others])
+        np.testing.assert_array_equal(training.outcome_of_others(pair, side, fit), both)  # known by now

@@ -49,6 +49,11 @@ class Cache:
         self._lock = threading.Lock()
         self._entries: dict[str, tuple[threading.Lock, list[Any]]] = {}
 
+    def known(self, key: str) -> bool:
+        """Whether it was made, or is being made."""
+        with self._lock:
+            return key in self._entries
+
     def get(self, key: str, make: Callable[[], T]) -> T:
         """What ``make`` gives, or gave for the same key."""
         with self._lock:
@@ -279,6 +284,15 @@ class Training:
         """Mean outcome of every row of the pair under one side, from models of the other folds, ``(m,)``."""
         return self.out_of_fold(pair.rows[pair.w == side], fit)[pair.rows]
 
+    def outcome_of_others(self, pair: Pair, side: int, fit: OutcomeFitter) -> Floats:
+        """The same for the rows of the pair's other side, ``(m,)``; NaN for its own, unless those are known already."""
+        rows = pair.rows[pair.w == side]
+        if self.cache.known(self._name_out_of_fold(rows, fit)):
+            return self.out_of_fold(rows, fit)[pair.rows]
+        wanted = np.zeros(len(self.y), dtype=bool)
+        wanted[pair.rows] = pair.w != side
+        return self._by_other_folds(rows, fit, wanted)[pair.rows]
+
     def outcome_models(self, fit: OutcomeFitter, *, cross_fitted: bool) -> dict[str, Callable[[Training], Scorer]]:
         """What fits the outcome models of all sides, those of the folds or those of all rows, by their cache's names.
 
@@ -313,23 +327,25 @@ class Training:
 
         Each row's comes from the rows that are in other folds; NaN outside ``within``.
         """
+        wanted = np.ones(len(self.y), dtype=bool) if self.within is None else self.within
+        return self.cache.get(self._name_out_of_fold(rows, fit), lambda: self._by_other_folds(rows, fit, wanted))
+
+    def _name_out_of_fold(self, rows: Ints, fit: OutcomeFitter) -> str:
         within = b"" if self.within is None else np.packbits(self.within).tobytes()
-        key = f"out of fold {fit.key(len(rows))} {_digest(rows, within)}"
+        return f"out of fold {fit.key(len(rows))} {_digest(rows, within)}"
 
-        def make() -> Floats:
-            ids = self.crossfit_ids
-            wanted = np.ones(len(ids), dtype=bool) if self.within is None else self.within
-            result = np.full(len(ids), np.nan)
-            numbers = self._fold_numbers()
-            models = self.each(numbers, lambda alone, fold: alone.fitted(alone._outside(rows, fold), fit))
-            give_back(len(rows))
-            for fold, model in zip(numbers, models, strict=True):
-                chosen = np.flatnonzero(wanted & (ids == fold))
-                result[chosen] = values_at(model, self.matrix, chosen, self.threads)
-            give_back(len(rows))
-            return result
-
-        return self.cache.get(key, make)
+    def _by_other_folds(self, rows: Ints, fit: OutcomeFitter, wanted: Mask) -> Floats:
+        """What outcome models of some rows, each of all folds but one, expect of wanted rows of that fold, ``(n,)``."""
+        ids = self.crossfit_ids
+        result = np.full(len(ids), np.nan)
+        numbers = self._fold_numbers()
+        models = self.each(numbers, lambda alone, fold: alone.fitted(alone._outside(rows, fold), fit))
+        give_back(len(rows))
+        for fold, model in zip(numbers, models, strict=True):
+            chosen = np.flatnonzero(wanted & (ids == fold))
+            result[chosen] = values_at(model, self.matrix, chosen, self.threads)
+        give_back(len(rows))
+        return result
 
     def each(self, what: Iterable[S], work: Callable[[Training, S], T], at_once: int | None = None) -> list[T]:
         """Work on several things at once, the threads shared out among them.

@@ -183,7 +183,9 @@ class XLearner(BoostedLearner):
         return training.outcome_models(self.outcome_fitter(training), cross_fitted=True)
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
-        imputed = by_block(imputed_effects, pair, *self._crossfitted(training, pair))
+        fit = self.outcome_fitter(training)
+        without, with_arm = (training.outcome_of_others(pair, side, fit) for side in (0, 1))
+        imputed = by_block(imputed_effects, pair, without, with_arm)
 
         def effect_model(alone: Training, side: int) -> Scorer:
             mine = pair.w == side
@@ -241,7 +243,10 @@ def by_block(pseudo: Callable[[Pair, Floats, Floats], Floats], pair: Pair, witho
 
 
 def imputed_effects(pair: Pair, without: Floats, with_arm: Floats) -> Floats:
-    """Outcome less what the other side would have had, ``(m,)``: with the arm less without."""
+    """Outcome less what the other side would have had, ``(m,)``: with the arm less without.
+
+    Only the other side's mean outcome is looked at.
+    """
     return np.where(pair.w == 1, pair.y - without, with_arm - pair.y)
 
 
