@@ -111,6 +111,8 @@ class BaseUpliftLearner(BaseEstimator):
         False for learners in which what one arm's members did has a say in another arm's effect.
     arms_at_once
         True for learners that hold little beside their boosters, so that several arms may be fitted side by side.
+    keeps_busy
+        True for learners whose models are fitted side by side, so that a fit keeps several threads busy by itself.
     """
 
     is_effect: ClassVar[bool] = True
@@ -118,6 +120,7 @@ class BaseUpliftLearner(BaseEstimator):
     needs_half: ClassVar[bool] = False
     arm_by_arm: ClassVar[bool] = True
     arms_at_once: ClassVar[bool] = False
+    keeps_busy: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -401,9 +404,10 @@ def fit_together(
         encoder, training = prepare(first, X, y, treatment, propensity, sample_weight, groups)
         training.pairs()  # says what is wrong with the rows before anything is fitted
         fit_first(list(clones.values()), training)
-        # two at once: one by itself cannot keep all threads busy all the time
-        done = training.each(list(clones.items()), partial(_fit_one, encoder), at_once=2)
-        fitted |= dict(done)
+        # two at once of those that cannot keep all threads busy; first, since what they make the others may use
+        for busy, at_once in ((False, 2), (True, 1)):
+            some = [(name, learner) for name, learner in clones.items() if learner.keeps_busy is busy]
+            fitted |= dict(training.each(some, partial(_fit_one, encoder), at_once=at_once))
     return {name: fitted[name] for name in learners}
 
 

@@ -144,6 +144,7 @@ class SLearner(BoostedLearner):
     """
 
     arms_at_once: ClassVar[bool] = True
+    keeps_busy: ClassVar[bool] = True
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
         fit = fit_classifier if training.binary else fit_regressor
@@ -160,6 +161,8 @@ class TLearner(BoostedLearner):
     The control's model is fitted once for all arms. Each model is regularised towards its own mean, so differences
     between two of them are noisy: the learner most prone to effects that are not there.
     """
+
+    keeps_busy: ClassVar[bool] = True
 
     def _first(self, training: Training) -> dict[str, Callable[[Training], Scorer]]:
         fit = BoostedOutcome(self._settings(training, [], PARTS_OF_T))
@@ -178,6 +181,8 @@ class XLearner(BoostedLearner):
     not in. The two effect models are combined with the pair's mean propensity, which any weight between 0 and 1 may
     be.
     """
+
+    keeps_busy: ClassVar[bool] = True
 
     def _first(self, training: Training) -> dict[str, Callable[[Training], Scorer]]:
         return training.outcome_models(self.outcome_fitter(training), cross_fitted=True)
