@@ -260,6 +260,55 @@ def test_what_candidates_share_is_fitted_once_and_named(monkeypatch):
     np.testing.assert_array_equal(model.predict(world.X), model.best_estimator_.predict(world.X))
 
 
+def test_amounts_are_searched_in_two_parts(monkeypatch):
+    """Where campaigns change who buys; the gain is that of the amounts, and more is found than in them as they are."""
+    train, new = (make_world(6000, outcome="spend", effect="step", random_state=s) for s in (21, 22))
+    settings = {"folds": 3, "n_repeats": 2, "params": {"n_estimators": 20}, "n_bootstrap": 0}
+    worth = []
+    for parts in (True, False):
+        if not parts:
+            monkeypatch.setattr("uplift.learners.ensemble.incidence_of", lambda training: None)
+        model = UpliftSearchCV(["none", "constant", "ensemble"], **settings)
+        model.fit(train.X, train.y, train.treatment, propensity=train.propensity)
+        assert model.best_name_ == "ensemble"
+        worth.append(new.value(best_arm(model.predict(new.X)) - 1) - new.baseline.mean())
+        kept = model.best_estimator_.weights_
+        told = [name for one in kept.values() for name, weight in one.items() if weight]
+        assert any(name.startswith("incidence") for name in told) == parts
+        level = sum(weight for one in kept.values() for name, weight in one.items() if name.endswith("level"))
+        assert model.shrinkage_["level"] == pytest.approx(level)
+        assert abs(model.selected_.gain - worth[-1]) < 4 * model.selected_.gain.se
+    assert worth[0] > 1.1 * worth[1]
+
+
+@pytest.mark.parametrize("amounts", [148, 150, 160, 200])
+def test_every_partition_has_as_many_parts(amounts):
+    """Few amounts fall into folds unevenly; whether there are enough must not hang on that."""
+    world = make_world(3000, outcome="spend", random_state=0)
+    rare = np.where(np.cumsum(world.y != 0) <= amounts, world.y, 0.0)
+    model = UpliftSearchCV(["ensemble"], params={"n_estimators": 3}, nested=False, n_bootstrap=0)
+    model.fit(world.X, rare, world.treatment, propensity=world.propensity)
+    assert ("incidence_level" in model.best_estimator_.weights_["S"]) == (amounts >= 150)
+
+
+def test_linear_algebra_brings_no_threads_of_its_own(quick):
+    from threadpoolctl import threadpool_info
+
+    seen = []
+
+    class Recorder(quick.QuickLearner):
+        def fit(self, X, y, treatment, **more):
+            seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+            return super().fit(X, y, treatment, **more)
+
+    world = make_world(400, outcome="continuous", random_state=6)
+    model = UpliftSearchCV({"one": Recorder()}, folds=3, n_repeats=1, outcome_model=quick.LeastSquares(), n_bootstrap=0)
+    model.fit(world.X, world.y, world.treatment, propensity=world.propensity)
+    fits = 3 + 3  # without a fold, without two; the last one is on all rows, outside
+    assert seen[: len(seen) // (fits + 1) * fits]
+    assert set(seen[: len(seen) // (fits + 1) * fits]) == {1}
+
+
 def test_get_params_and_clone(quick):
     model = UpliftSearchCV(quick.candidates, folds=7)
     assert clone(model).get_params()["folds"] == 7

@@ -55,13 +55,24 @@ def test_a_fold_does_not_know_of_anothers_outcomes():
         pytest.param(np.where(SPEND.y > 0, 1.0, 0.0), id="a rate"),
         pytest.param(np.where(SPEND.y > 0, 7.0, 0.0), id="always the same amount"),
         pytest.param(SPEND.y + 1, id="no zeros"),
-        pytest.param(np.where(np.arange(4000) < 160, SPEND.y, 0.0), id="too few amounts"),
+        pytest.param(np.where(np.arange(4000) < 120, SPEND.y, 0.0), id="too few amounts"),
     ],
 )
 def test_other_outcomes_have_no_parts(y):
     learner, training = training_of(replace(SPEND, y=y))
     assert incidence_of(training) is None
     assert [(one.name, one.part) for one in learner.members_on(training)] == [(name, "") for name in learner.members]
+
+
+def test_a_fold_with_hardly_an_amount_does_without_a_regression():
+    _, training = training_of(SPEND)
+    first = training.folds == 0
+    for left in (0, 1):
+        kept = ~first | (np.cumsum(first & (SPEND.y != 0)) <= left)
+        alone = replace(training.refolded(training.folds, training.folds), y=np.where(kept, SPEND.y, 0.0))
+        incidence = incidence_of(alone).y
+        assert np.isfinite(incidence).all()
+        np.testing.assert_array_equal(incidence[first], alone.y[first])
 
 
 def test_what_was_fitted_on_incidence_is_fitted_once():

@@ -334,8 +334,8 @@ class UpliftSearchCV(BaseEstimator):
         """Shrink one candidate's predictions, and value its policy within each outer set."""
         begun = time.perf_counter()
         views = fits.views
-        told, telling = gamma, None
-        if isinstance(learner, EnsembleLearner):
+        averaged, told, telling = isinstance(learner, EnsembleLearner), gamma, None
+        if averaged:
             told, members = in_parts, learner.members_on(data.training_for(learner))
             telling = telling_of_parts(members, len(in_parts.single))
         exempt = isinstance(learner, NoEffect) or not views.single.any()  # "no effect" is not moved to the mean
@@ -353,9 +353,7 @@ class UpliftSearchCV(BaseEstimator):
         whole = _shrunk(views.single, told.single, data, every, exempt, telling)
         gains = row_gains(whole.effects, gamma.single, offered)[0]
         alike = all(not np.ptp(views.single[:, data.fold == f], axis=1).any() for f in every)
-        return Judged(
-            name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, alike, told is not gamma
-        )
+        return Judged(name, whole, gains, inner, outer, fits.seconds + time.perf_counter() - begun, alike, averaged)
 
     def _choose(self, judged: list[Judged], first: _Round, one_for_all: Floats, data: Data) -> None:
         scores = first.scores

@@ -23,7 +23,7 @@ INCIDENCE = "incidence"
 LEAST_NOTHING = 0.05
 """Where fewer rows than this share have no amount, there is next to no incidence to learn from."""
 FEWEST_AMOUNTS = 30
-"""Rows with an amount that every fold must have for its usual amounts to be learned."""
+"""Rows with an amount per fold that are needed, counted over all folds: every partition must come to the same."""
 
 
 def incidence_of(training: Training) -> Training | None:
@@ -39,14 +39,16 @@ def _incidence(training: Training) -> Floats | None:
     """Each amount replaced by the usual one, ``(n,)``; None where the outcome has no two parts."""
     y = training.y
     some = (y != 0) & (training.weight > 0)
-    folds = [np.flatnonzero(some & (training.folds == fold)) for fold in np.unique(training.folds)]
-    if training.binary or np.mean(y == 0) < LEAST_NOTHING or min(map(len, folds)) < FEWEST_AMOUNTS:
+    folds = np.unique(training.folds)
+    if training.binary or np.mean(y == 0) < LEAST_NOTHING or some.sum() < FEWEST_AMOUNTS * len(folds):
         return None
     if not np.ptp(y[some]):
         return None
     result = y.copy()
-    for rows in folds:
-        result[rows] = _usual(training, rows)
+    for fold in folds:
+        rows = np.flatnonzero(some & (training.folds == fold))
+        if len(rows):
+            result[rows] = _usual(training, rows)
     return result
 
 
