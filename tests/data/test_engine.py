@@ -172,6 +172,17 @@ def test_quarantined_rows_are_left_out_and_broken_tables_refused(make_workspace:
         Engine.open(make_workspace({"members.csv": MEMBERS, "orders.csv": "order_id\nO1\n"}, name="broken"))
 
 
+def test_a_part_that_was_cut_off_is_the_one_that_is_named(make_workspace: Make) -> None:
+    with Engine.open(make_workspace({"members.csv": MEMBERS, "orders.csv": ORDERS})) as engine:
+        orders = engine.query("SELECT * FROM orders ORDER BY ALL")
+    broken = make_workspace({"members.csv": MEMBERS, "orders/part-0.parquet": orders, "orders/part-1.parquet": orders},
+                            name="broken")  # fmt: skip
+    part = broken.root / "data" / "orders" / "part-1.parquet"
+    part.write_bytes(part.read_bytes()[:400])
+    with pytest.raises(ContractError, match=r"part-1\.parquet is no complete Parquet file \(400 bytes.*copy it again"):
+        Engine.open(broken)
+
+
 def test_the_same_tables_from_csv_parquet_parts_and_duckdb(make_workspace: Make, tmp_path: Path) -> None:
     with Engine.open(make_workspace({"members.csv": MEMBERS, "orders.csv": ORDERS})) as engine:
         wanted = {name: engine.query(f"SELECT * FROM {name} ORDER BY ALL") for name in ("members", "orders")}

@@ -139,6 +139,7 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Raw:
             raise UnreadableError(f"{path.name} is empty (0 bytes)")
     if source.kind == "csv":
         return _load_csv(connection, source.files[0], relation, source.table)
+    rows = sum(_parquet_rows(path) for path in source.files) if source.kind == "parquet" else 0
     try:
         if source.kind == "duckdb":
             select = f"SELECT '' AS {FILE}, row_number() OVER () AS {ROW}, * FROM {ATTACHED}.main.{quote(source.table)}"
@@ -152,9 +153,7 @@ def load(connection: duckdb.DuckDBPyConnection, source: Source) -> Raw:
     except duckdb.Error as error:
         raise UnreadableError(f"{source.files[0].name} cannot be read: {_first_line(error)}") from None
     types = _types(connection, relation)
-    if source.kind == "parquet":
-        rows = sum(_parquet_rows(path) for path in source.files)
-    else:
+    if source.kind != "parquet":
         rows = int(connection.sql(f"SELECT count(*) AS n FROM {relation}").to_arrow_table()["n"][0].as_py())
     return Raw(relation, types, rows)
 
@@ -267,7 +266,12 @@ def _types(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, st
 def _parquet_rows(path: Path) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowInvalid, OSError) as error:
+    except pa.ArrowInvalid:
+        raise UnreadableError(
+            f"{path.name} is no complete Parquet file ({path.stat().st_size:,} bytes; its end is missing or damaged, "
+            "as when writing or copying was interrupted): write or copy it again"
+        ) from None
+    except OSError as error:
         raise UnreadableError(f"{path.name} cannot be read: {error}") from None
 
 
