@@ -49,7 +49,7 @@ def at_least(proof, quantity, share, of, ensemble, planted, *, target, method, d
     held = {
         name: proof(
             "learners/ensemble", quantity, method=name, target=target, figure=f"{gain:.{digits}f} of {of:.{digits}f}",
-            holds=(gain >= share * of) is (name == "ensemble"), planted=name != "ensemble",
+            holds=(gain >= share * of) == (name == "ensemble"), planted=name != "ensemble",
         )
         for name, gain in (("ensemble", ensemble), (method, planted))
     }  # fmt: skip
