@@ -268,8 +268,8 @@ def _parquet_rows(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
     except pa.ArrowInvalid:
         raise UnreadableError(
-            f"{path.name} is no complete Parquet file ({path.stat().st_size:,} bytes; its end is missing or damaged, "
-            "as when writing or copying was interrupted): write or copy it again"
+            f"{path.name} cannot be read: it is no complete Parquet file ({path.stat().st_size:,} bytes; its end is "
+            "missing or damaged, as when writing or copying was interrupted); write or copy it again"
         ) from None
     except OSError as error:
         raise UnreadableError(f"{path.name} cannot be read: {error}") from None
