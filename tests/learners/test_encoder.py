@@ -44,6 +44,18 @@ def test_kinds_codes_and_missing_values():
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_matrix_lies_column_after_column(dtype):
+    """As boosters read it; large arrays are turned a block of rows at a time."""
+    X = np.random.default_rng(0).normal(size=(40_000, 3)).astype(dtype)
+    X[7, 1] = np.nan
+    for given in (X, X[::2], np.asfortranarray(X), pd.DataFrame(X, columns=list("abc"))):
+        matrix = FrameEncoder.learn(given).transform(given)
+        assert matrix.flags.f_contiguous
+        assert matrix.dtype == np.float32
+        np.testing.assert_array_equal(matrix, np.asarray(given).astype(np.float32))
+
+
 def test_order_of_columns_and_extra_columns_do_not_matter():
     encoder = FrameEncoder.learn(table())
     other = table()[["visits", "channel", "city", "vip", "spend", "orders"]].assign(extra="x")

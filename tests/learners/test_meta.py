@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from uplift.data.simulator.worlds import make_world
+from uplift.errors import InputError
 from uplift.evaluation.scores import training_of
 from uplift.learners import DRLearner, ResponseModel, RLearner, SLearner, TLearner, XLearner, make_learner, save
 from uplift.learners._causalml_import import causalml_module
@@ -310,3 +311,32 @@ def test_x_asks_of_each_row_the_other_sides_outcome_only():
         both = training.crossfitted_outcome(pair, side, fit)
         np.testing.assert_array_equal(alone[others], both[others])
         np.testing.assert_array_equal(training.outcome_of_others(pair, side, fit), both)  # known by now
+
+
+def test_outcome_models_are_handed_out_once():
+    """Who asks again needs none; other folds, other rows and other settings are asked for anew."""
+    from uplift.learners.base import prepare
+
+    world = make_world(600, outcome="continuous", random_state=2)
+    learner = XLearner(n_estimators=5, min_child_samples=20, random_state=0)
+    _, training = prepare(learner, world.X, world.y, world.treatment, world.propensity)
+    fit = learner.outcome_fitter(training)
+    assert len(training.outcome_models(fit, cross_fitted=True)) == 3 * 3  # sides and folds
+    assert training.outcome_models(fit, cross_fitted=True) == {}
+    assert len(training.outcome_models(fit, cross_fitted=False)) == 3
+    part = training.restricted(np.arange(600) < 400)
+    assert len(part.outcome_models(fit, cross_fitted=True)) == 3 * 3
+    other = XLearner(n_estimators=6, min_child_samples=20, random_state=0).outcome_fitter(training)
+    assert len(training.outcome_models(other, cross_fitted=True)) == 3 * 3
+
+
+def test_what_is_wrong_with_the_rows_is_said_each_time():
+    from uplift.learners.base import prepare
+
+    world = make_world(600, random_state=2)
+    _, training = prepare(XLearner(random_state=0), world.X, world.y, world.treatment, world.propensity)
+    few = training.restricted(np.arange(600) < 20)
+    for _ in range(2):
+        with pytest.raises(InputError, match="comparable rows"):
+            few.pairs()
+    assert len(list(training.pairs())) == 2

@@ -125,6 +125,25 @@ def test_the_same_whatever_the_threads(fit):
     assert fitted(fit, X, y, parts=1).text != first.text
 
 
+def test_bins_are_the_same_however_the_features_lie_in_memory():
+    """Column after column they go to LightGBM as Arrow's, without a copy; categories and missing values among them."""
+    X, score, rng = data(9000)
+    y = score + rng.normal(size=len(X))
+    assert X.flags.c_contiguous
+    assert fitted(fit_regressor, np.asfortranarray(X), y).text == fitted(fit_regressor, X, y).text
+
+
+def test_a_turn_may_be_longer():
+    """Other trees, valued the same way; and settings that grow other trees are told apart."""
+    X, score, rng = data()
+    y = score + rng.normal(size=len(X))
+    short, long = (fitted(fit_regressor, X, y, turn=turn) for turn in (5, ROUNDS))
+    assert short.booster.num_trees() == long.booster.num_trees() == ROUNDS
+    assert short.text != long.text
+    assert settings(turn=5).key(3000) != settings(turn=ROUNDS).key(3000)
+    assert settings(turn=5).key(500) == settings(turn=ROUNDS).key(500)  # one part takes all turns
+
+
 def test_few_rows_and_what_bears_on_leaves_are_left_as_they_are():
     assert [settings().parts(m) for m in (500, 1999, 2000, 3000, 10**6)] == [1, 1, 2, 3, 3]
     assert settings(rows=None).parts(10**6) == 1

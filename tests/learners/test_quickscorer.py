@@ -55,6 +55,21 @@ def test_the_same_to_the_bit(leaves, objective):
         np.testing.assert_array_equal(compiled.scores(few, 2), expected[: len(few)])
 
 
+def test_however_the_table_lies_in_memory():
+    X, y = table(3 * BLOCK + 7)
+    trees = compile_trees(booster(X, y, rounds=15).model_to_string())
+    wanted, rows = trees.scores(X, 1), np.arange(2, len(X), 3)
+    places = trees.places(X, rows, 1)
+    assert places.shape == (15, len(rows))
+    by_column = np.asfortranarray(X)
+    for other in (by_column, by_column[BLOCK + 5 :], np.hstack([X, X])[:, : X.shape[1]]):
+        some = rows[rows < len(other)]
+        np.testing.assert_array_equal(trees.scores(other, 2), wanted[len(X) - len(other) :])
+        np.testing.assert_array_equal(trees.scores(other, 2, some), trees.scores(other, 1)[some])
+        np.testing.assert_array_equal(trees.places(other, some, 2), trees.places(other.copy(), some, 1))
+    np.testing.assert_array_equal(trees.places(by_column, rows, 2), places)
+
+
 def test_thresholds_that_are_no_single_precision_numbers():
     """Just above and just below a threshold in double precision: the side must be LightGBM's."""
     X = np.repeat(np.float32([0.1, np.nextafter(np.float32(0.1), np.float32(1))]), 200)[:, None]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from uplift.errors import InputError
 from uplift.learners._memory import give_back
@@ -100,10 +101,17 @@ class Bins:
             if key not in self._made:
                 own = {**params, "num_threads": self.threads}
                 self._made[key] = lightgbm.Dataset(
-                    self.matrix, categorical_feature=list(self.categorical), params=own
+                    _columns(self.matrix), categorical_feature=list(self.categorical), params=own
                 ).construct()
                 give_back(len(self.matrix))
             return self._made[key]
+
+
+def _columns(matrix: Matrix) -> Any:
+    """The same as a table of Arrow's, where columns lie as such in memory: binned faster, and nothing is copied."""
+    if not matrix.flags.f_contiguous:
+        return matrix
+    return pa.table({f"Column_{j}": pa.array(column) for j, column in enumerate(matrix.T)})
 
 
 _NOT_OF_BINS = frozenset(

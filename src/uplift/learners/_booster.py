@@ -42,9 +42,9 @@ class BoosterSettings:
         Number of trees.
     threads
         Of LightGBM; the trees do not depend on them.
-    part_rows, most_parts
-        Rows are cut into up to ``most_parts`` parts of at least ``part_rows`` each, which take turns in finding splits
-        (:mod:`uplift.learners._parts`); 1: all rows find all splits.
+    part_rows, most_parts, turn
+        Rows are cut into up to ``most_parts`` parts of at least ``part_rows`` each, which take turns, of so many trees,
+        in finding splits (:mod:`uplift.learners._parts`); one part: all rows find all splits.
     """
 
     params: Mapping[str, Any]
@@ -52,12 +52,13 @@ class BoosterSettings:
     threads: int
     part_rows: int = 1
     most_parts: int = 1
+    turn: int = 10
 
     def key(self, m: int) -> str:
         """The same for settings that grow the same trees on ``m`` rows, and then on fewer of them."""
         named = sorted((name, str(v)) for name, v in self.params.items() if name != "num_threads")
         parts = self.parts(m)
-        return repr((named, self.rounds, parts > 1 and (self.part_rows, parts)))
+        return repr((named, self.rounds, parts > 1 and (self.part_rows, parts, self.turn)))
 
     def on(self, threads: int) -> Self:
         """The same trees from another number of threads."""
@@ -81,6 +82,7 @@ def booster_settings(
     problems: list[str],
     rows_per_tree: int | None = None,
     most_parts: int = 1,
+    turn: int = 10,
 ) -> BoosterSettings:
     """Check the constructor's parameters and name them as LightGBM does."""
     checks = (
@@ -115,7 +117,7 @@ def booster_settings(
     }
     if rows_per_tree is None or num_leaves > MAX_LEAVES or set(extra) - HARMLESS:
         return BoosterSettings(params, n_estimators, threads)
-    return BoosterSettings(params, n_estimators, threads, rows_per_tree, most_parts)
+    return BoosterSettings(params, n_estimators, threads, rows_per_tree, most_parts, turn)
 
 
 def fit_regressor(
@@ -183,7 +185,7 @@ def _train(
     parts = settings.parts(len(rows)) if flag is None else 1
     try:
         if parts > 1:
-            grown = grow_in_parts(params, settings.rounds, sample, partial(bins.rows, params), parts)
+            grown = grow_in_parts(params, settings.rounds, sample, partial(bins.rows, params), parts, settings.turn)
             if grown is not None:
                 return grown
         data = bins.rows(params, rows, target, sample.weight, flag)

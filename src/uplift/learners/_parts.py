@@ -24,8 +24,6 @@ Singles = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
 
-TREES_AT_ONCE = 10
-"""Trees that one part of the rows grows before it is the next one's turn."""
 MOST_KEPT = 5_000_000
 """Up to so many values of one byte each, bins of all parts are kept from turn to turn; of more they are taken anew."""
 HARMLESS = frozenset(
@@ -86,6 +84,7 @@ def grow_in_parts(
     sample: Sample,
     dataset: Callable[[Ints, npt.NDArray[np.floating[Any]], Floats | None], Any],
     parts: int,
+    turn: int,
 ) -> Grown | None:
     """A booster; None where no split was found.
 
@@ -101,6 +100,8 @@ def grow_in_parts(
         LightGBM's ``Dataset`` of some rows, given their positions, targets and weights.
     parts
         How many there are.
+    turn
+        Trees that one part grows before it is the next one's turn.
     """
     import lightgbm
 
@@ -121,12 +122,12 @@ def grow_in_parts(
         "min_data_in_leaf": max(1, round(params["min_data_in_leaf"] / parts)),
     }
     head, trees, grown = "", list[str](), list[CompiledTrees]()
-    for turn, start in enumerate(range(0, rounds, TREES_AT_ONCE)):
-        some = pieces[turn % parts]
-        data = turns[turn % parts] if kept else made(some)
+    for number, start in enumerate(range(0, rounds, turn)):
+        some = pieces[number % parts]
+        data = turns[number % parts] if kept else made(some)
         data.set_init_score(valuing.score[some])
-        booster = lightgbm.Booster({**own, "seed": (params["seed"] + turn) % (2**31 - 1)}, data)
-        for _ in range(min(TREES_AT_ONCE, rounds - start)):
+        booster = lightgbm.Booster({**own, "seed": (params["seed"] + number) % (2**31 - 1)}, data)
+        for _ in range(min(turn, rounds - start)):
             if booster.update():  # nothing more to split
                 break
         text = booster.model_to_string()
@@ -146,6 +147,7 @@ class _Valuing:
         m = len(sample.rows)
         self.sample, self.logistic, self.rate, self.l2, self.threads = sample, logistic, rate, l2, threads
         self.target = sample.target.astype(np.float32, copy=False)
+        self.even = sample.weight is None
         self.weight = np.broadcast_to(np.float32(1), m) if sample.weight is None else sample.weight.astype(np.float32)
         self.base = sample.base(logistic)
         self.score = np.full(m, self.base)
@@ -162,8 +164,8 @@ class _Valuing:
         values, sums = np.zeros((2, len(blocks), MAX_LEAVES)), np.zeros((len(blocks), MAX_LEAVES))
         split = np.array([(tree >= 0).sum() > 1 for tree in trees.number], dtype=np.bool_)
         _kernel()(
-            places, split, self.target, self.weight, self.score, self.logistic, self.rate, self.l2, values[0],
-            values[1], sums,
+            places, split, self.target, self.weight, self.even, self.score, self.logistic, self.rate, self.l2,
+            values[0], values[1], sums,
         )  # fmt: skip
         if first and split.any():
             values[0, split.argmax()] += self.base
@@ -222,7 +224,7 @@ def _kernel() -> Callable[..., None]:
     """Compiled at first need."""
 
     # numba infers the types of what it compiles
-    def value(places, split, target, weight, score, logistic, rate, l2, values, weights, counts):  # type: ignore[no-untyped-def]
+    def value(places, split, target, weight, even, score, logistic, rate, l2, values, weights, counts):  # type: ignore[no-untyped-def]
         n = target.shape[0]
         total = np.empty((4, MAX_LEAVES, 3))  # in turn, so that no sum waits for the one before
         before = np.zeros(MAX_LEAVES)
@@ -232,17 +234,28 @@ def _kernel() -> Callable[..., None]:
                 continue
             total[:] = 0.0
             new = places[t]
-            for i in range(n):
-                score[i] += before[old[i]]
-                if logistic:
+            if logistic:
+                for i in range(n):
+                    score[i] += before[old[i]]
                     mean = 1.0 / (1.0 + np.exp(-score[i]))
-                    pull, curve = weight[i] * (target[i] - mean), weight[i] * mean * (1.0 - mean)
-                else:
-                    pull, curve = weight[i] * (target[i] - score[i]), np.float64(weight[i])
-                of = total[i & 3, new[i]]
-                of[0] += pull
-                of[1] += curve
-                of[2] += 1.0
+                    of = total[i & 3, new[i]]
+                    of[0] += weight[i] * (target[i] - mean)
+                    of[1] += weight[i] * mean * (1.0 - mean)
+                    of[2] += 1.0
+            elif even:  # the curve is the count
+                for i in range(n):
+                    score[i] += before[old[i]]
+                    of = total[i & 3, new[i]]
+                    of[0] += target[i] - score[i]
+                    of[2] += 1.0
+                total[:, :, 1] = total[:, :, 2]
+            else:
+                for i in range(n):
+                    score[i] += before[old[i]]
+                    of = total[i & 3, new[i]]
+                    of[0] += weight[i] * (target[i] - score[i])
+                    of[1] += weight[i]
+                    of[2] += 1.0
             for place in range(MAX_LEAVES):
                 pull = total[0, place, 0] + total[1, place, 0] + total[2, place, 0] + total[3, place, 0]
                 curve = total[0, place, 1] + total[1, place, 1] + total[2, place, 1] + total[3, place, 1]

@@ -112,7 +112,9 @@ class EffectProgram:
 def _with_treatment(matrix: Matrix, treatment: float | None) -> Matrix:
     if treatment is None:
         return matrix
-    return np.column_stack([matrix, np.full(len(matrix), treatment, dtype=np.float32)])
+    result = np.empty((len(matrix), matrix.shape[1] + 1), dtype=np.float32, order="F")
+    result[:, :-1], result[:, -1] = matrix, treatment
+    return result
 
 
 def check_terms(terms: Sequence[Term]) -> tuple[Term, ...]:

@@ -35,8 +35,6 @@ _CATEGORY, _DEFAULT_LEFT, _MISSING_SHIFT = 1, 2, 2
 _MISSING_NONE, _MISSING_ZERO = 0, 1
 _APART = 16
 """Columns of a block lie so many numbers further apart, or they would push each other out of the cache."""
-_AHEAD, _LINE = 64, 16
-"""So many rows are fetched from memory together; numbers in a line of the cache."""
 _NO_ROWS = np.zeros(0, dtype=np.intp)
 _NO_PLACES = np.zeros((0, 0), dtype=np.uint8)
 
@@ -261,19 +259,16 @@ def _kernel() -> Callable[..., None]:
         columns = np.zeros((p, BLOCK + _APART), dtype=np.float32)
         code = np.empty(BLOCK, dtype=np.int32)
         total = np.empty(BLOCK)
-        asked = np.float32(0)
         for begin in range(0, n, BLOCK):
             size = min(BLOCK, n - begin)
-            for first in range(0, size, _AHEAD):
-                last = min(size, first + _AHEAD)
-                if some:  # rows lie apart: asked for together, so that none waits for the one before
-                    for r in range(first, last):
-                        for f in range(0, p, _LINE):
-                            asked += matrix[rows[begin + r], f]
-                for r in range(first, last):
-                    row = rows[begin + r] if some else begin + r
-                    for f in range(p):
-                        columns[f, r] = matrix[row, f]
+            for f in range(p):
+                x, values = matrix[:, f], columns[f]
+                if some:
+                    chosen = rows[begin : begin + size]
+                    for r in range(size):
+                        values[r] = x[np.uint64(chosen[r])]
+                else:
+                    values[:size] = x[begin : begin + size]
             alive[:, :] = everything
             coded = -1
             for s in range(feature.shape[0]):
@@ -296,12 +291,10 @@ def _kernel() -> Callable[..., None]:
                     for r in range(BLOCK):
                         bits[r] &= everything if x[r] <= limit else kept
             for t in range(places.shape[0]):
-                bits = alive[t]
-                place = places[t]
+                bits, place = alive[t], places[t, begin : begin + size]
                 for r in range(size):
-                    lowest = np.uint32(bits[r] & np.uint32(-np.int32(bits[r])))
-                    place[begin + r] = np.uint8(np.uint32(lowest * np.uint32(_HASH)) >> np.uint32(27))
-            columns[0, BLOCK] = asked  # else it would not be read at all
+                    lowest = bits[r] & (~bits[r] + np.uint32(1))
+                    place[r] = np.uint8(np.uint32(lowest * np.uint32(_HASH)) >> np.uint32(27))
             if sums.shape[0] == 0:
                 continue
             total[:] = 0.0

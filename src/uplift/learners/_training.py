@@ -225,12 +225,15 @@ class Training:
             Listing every arm that has too few comparable rows, or whose probabilities were too uneven.
         """
         numbers = range(1, len(self.arms.names) + 1)
+        self.cache.get(f"checked {self._name_of_rows}", lambda: self._check_all(numbers))
+        return (self.pair(arm) for arm in numbers)
+
+    def _check_all(self, numbers: Iterable[int]) -> None:
         problems: list[str] = []
         for arm in numbers:
             self._check(self.pair(arm), arm, problems)
         if problems:
             raise InputError("cannot fit:\n" + "\n".join(f"  {problem}" for problem in dict.fromkeys(problems)))
-        return (self.pair(arm) for arm in numbers)
 
     def pair(self, arm: int) -> Pair:
         """The pair of the arm of this number, counted from 1; :meth:`pairs` says whether it can be fitted on."""
@@ -296,8 +299,13 @@ class Training:
     def outcome_models(self, fit: OutcomeFitter, *, cross_fitted: bool) -> dict[str, Callable[[Training], Scorer]]:
         """What fits the outcome models of all sides, those of the folds or those of all rows, by their cache's names.
 
-        Fitted first, side by side, they keep all threads busy: whoever needs one later finds it made.
+        Fitted first, side by side, they keep all threads busy: whoever needs one later finds it made. Who asks for the
+        same again gets none.
         """
+        asked = f"asked for {fit.key(len(self.y))} {cross_fitted} {self._name_of_rows}"
+        if self.cache.known(asked):
+            return {}
+        self.cache.get(asked, lambda: True)
         folds: list[int | None] = [*self._fold_numbers()] if cross_fitted else [None]
         models: dict[str, Callable[[Training], Scorer]] = {}
         for arm in range(1, len(self.arms.names) + 1):
@@ -331,8 +339,12 @@ class Training:
         return self.cache.get(self._name_out_of_fold(rows, fit), lambda: self._by_other_folds(rows, fit, wanted))
 
     def _name_out_of_fold(self, rows: Ints, fit: OutcomeFitter) -> str:
-        within = b"" if self.within is None else np.packbits(self.within).tobytes()
-        return f"out of fold {fit.key(len(rows))} {_digest(rows, within)}"
+        return f"out of fold {fit.key(len(rows))} {_digest(rows)} {self._name_of_rows}"
+
+    @property
+    def _name_of_rows(self) -> str:
+        """The same for the same rows that may be fitted on."""
+        return "" if self.within is None else _digest(np.packbits(self.within))
 
     def _by_other_folds(self, rows: Ints, fit: OutcomeFitter, wanted: Mask) -> Floats:
         """What outcome models of some rows, each of all folds but one, expect of wanted rows of that fold, ``(n,)``."""
@@ -388,7 +400,5 @@ def _model_name(rows: Ints, fit: OutcomeFitter) -> str:
     return f"model {fit.key(len(rows))} {_digest(rows)}"
 
 
-def _digest(rows: Ints, more: bytes = b"") -> str:
-    digest = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=16)
-    digest.update(more)
-    return digest.hexdigest()
+def _digest(values: npt.NDArray[np.integer[Any]]) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).hexdigest()
