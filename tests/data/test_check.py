@@ -18,7 +18,7 @@ import pytest
 from uplift.config import Workspace
 from uplift.data import TABLES, CheckReport, Engine, check
 from uplift.data._checker import Checker
-from uplift.errors import InputError, UpliftError
+from uplift.errors import ContractError, InputError, UpliftError
 
 Make = Callable[..., Workspace]
 MEMBERS = "member_id,registered_at,city\nM1,2024-01-01,北京\nM2,2024-01-02 09:05:00,上海\nM3,2024-01-03,广州\n"
@@ -349,6 +349,20 @@ def test_the_record_is_used_until_something_changes(make_workspace: Make) -> Non
         copy.unlink()
     with Engine.open(moved) as engine:
         assert engine.rows("members") == 4, "clean copies that were lost are made again"
+
+
+def test_a_refusal_is_looked_at_again(make_workspace: Make) -> None:
+    """What was in the way may be gone without a file having changed, as another version of the program."""
+    workspace = make_workspace({"members.csv": MEMBERS, "orders.csv": "order_id\nO1\n"})
+    said = []
+    for _ in range(2):
+        with pytest.raises(ContractError) as refused:
+            Engine.open(workspace)
+        said.append(str(refused.value))
+        record = workspace.checked / "check.json"
+        record.write_text(record.read_text(encoding="utf-8").replace("required", "wanted"), encoding="utf-8")
+    assert said[0] == said[1]
+    assert "required" in said[0]
 
 
 def test_old_copies_and_old_quarantine_go(make_workspace: Make) -> None:

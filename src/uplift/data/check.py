@@ -184,7 +184,7 @@ def check(workspace: Workspace, *, now: datetime | None = None, threads: int | N
 
 
 def current_check(workspace: Workspace, *, threads: int | None = None) -> CheckReport:
-    """The record of the last check where nothing has changed since, else a new check."""
+    """The record of the last check where nothing has changed since and nothing was refused, else a new check."""
     with _locked(workspace):
         recorded = _fresh_record(workspace)
         return recorded if recorded is not None else _check(workspace, datetime.now(UTC), threads)
@@ -304,6 +304,8 @@ def _record(workspace: Workspace) -> CheckReport | None:
 def _fresh_record(workspace: Workspace) -> CheckReport | None:
     report = _record(workspace)
     if report is None or report.contract != contract_digest() or report.timezone != workspace.config.timezone:
+        return None
+    if report.refused:  # what was in the way may be gone without a file having changed
         return None
     sources, problems = find_sources(workspace.data.resolve(), shown_as=workspace.config.data)
     if any(problem.fatal for problem in problems) or set(sources) != set(report.tables):
