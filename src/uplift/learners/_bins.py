@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from uplift.errors import InputError
 from uplift.learners._memory import give_back
+from uplift.learners._threads import lightgbm_threads
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -41,6 +42,7 @@ class Bins:
         self.categorical = tuple(categorical)
         self._made: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._quiet = threading.Lock()
 
     def rows(
         self,
@@ -71,9 +73,12 @@ class Bins:
         import lightgbm
 
         try:
-            data = self._dataset(params).subset(rows).construct()
-            if flag is not None:
-                self._add_flag(data, flag[rows], params)
+            whole = self._dataset(params)
+            with lightgbm_threads(params["num_threads"]):
+                whole.params["num_threads"] = params["num_threads"]  # a subset takes them from the whole
+                data = whole.subset(rows).construct()
+                if flag is not None:
+                    self._add_flag(data, flag[rows], params)
         except lightgbm.basic.LightGBMError as error:
             raise InputError(f"LightGBM refused the features: {error}; check the booster's parameters") from error
         data.set_label(target)
@@ -85,9 +90,9 @@ class Bins:
         """One more column, with bins of its own: the features' need not be made again."""
         import lightgbm
 
-        column, own = flag.astype(np.float32)[:, None], {**params, "num_threads": self.threads}
-        more = lightgbm.Dataset(column, feature_name=["flag"], params=own).construct()
-        with self._lock, warnings.catch_warnings():
+        column = flag.astype(np.float32)[:, None]
+        more = lightgbm.Dataset(column, feature_name=["flag"], params=dict(params)).construct()
+        with self._quiet, warnings.catch_warnings():
             # raw values and names of categories are not kept here, so it matters not that they are not joined
             warnings.filterwarnings("ignore", "Cannot add features from|Resetting categorical features")
             data.add_features_from(more)
@@ -100,9 +105,10 @@ class Bins:
         with self._lock:
             if key not in self._made:
                 own = {**params, "num_threads": self.threads}
-                self._made[key] = lightgbm.Dataset(
-                    _columns(self.matrix), categorical_feature=list(self.categorical), params=own
-                ).construct()
+                with lightgbm_threads(self.threads):
+                    self._made[key] = lightgbm.Dataset(
+                        _columns(self.matrix), categorical_feature=list(self.categorical), params=own
+                    ).construct()
                 give_back(len(self.matrix))
             return self._made[key]
 

@@ -17,6 +17,7 @@ from uplift.learners._memory import give_back
 from uplift.learners._parts import HARMLESS, Grown, Sample, grow_in_parts
 from uplift.learners._quickscorer import MAX_LEAVES
 from uplift.learners._scorers import BoosterScorer, ConstantScorer, Link, Scorer
+from uplift.learners._threads import lightgbm_threads
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -189,7 +190,8 @@ def _train(
             if grown is not None:
                 return grown
         data = bins.rows(params, rows, target, sample.weight, flag)
-        booster = lightgbm.train(params, data, settings.rounds)
+        with lightgbm_threads(params["num_threads"]):
+            booster = lightgbm.train(params, data, settings.rounds)
     except lightgbm.basic.LightGBMError as error:
         raise InputError(f"LightGBM refused to train: {error}; check the booster's parameters") from error
     # the parameters' section records the number of threads; without it the same fit gives the same bytes

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from uplift.learners._model_text import join_text, split_text
 from uplift.learners._quickscorer import MAX_LEAVES, CompiledTrees, compile_trees, compiled
+from uplift.learners._threads import lightgbm_threads
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -126,11 +127,12 @@ def grow_in_parts(
         some = pieces[number % parts]
         data = turns[number % parts] if kept else made(some)
         data.set_init_score(valuing.score[some])
-        booster = lightgbm.Booster({**own, "seed": (params["seed"] + number) % (2**31 - 1)}, data)
-        for _ in range(min(turn, rounds - start)):
-            if booster.update():  # nothing more to split
-                break
-        text = booster.model_to_string()
+        with lightgbm_threads(own["num_threads"]):
+            booster = lightgbm.Booster({**own, "seed": (params["seed"] + number) % (2**31 - 1)}, data)
+            for _ in range(min(turn, rounds - start)):
+                if booster.update():  # nothing more to split
+                    break
+            text = booster.model_to_string()
         data.set_init_score(None)  # of no use until this part's next turn
         del booster, data
         head, blocks = split_text(text)

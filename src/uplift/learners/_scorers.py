@@ -13,6 +13,7 @@ from uplift.errors import InputError
 from uplift.learners._linear import LinearDesign
 from uplift.learners._model_text import join_text, split_columns, split_text
 from uplift.learners._quickscorer import CompiledTrees, compile_trees
+from uplift.learners._threads import lightgbm_threads
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -181,7 +182,7 @@ class BoosterScorer:
 
     def _plain(self, matrix: Matrix, threads: int) -> Floats:
         """Sums of leaves by LightGBM."""
-        return np.asarray(self.booster.predict(matrix, raw_score=True, num_threads=threads))
+        return _predicted(self.booster, matrix, threads, raw_score=True)
 
     def _compiled(self, matrix: Matrix, count: int) -> CompiledTrees | None:
         """The trees compiled, where so many rows are worth it; their sums are the same to the bit."""
@@ -208,7 +209,7 @@ class BoosterScorer:
         """SHAP values of the score before the link (Lundberg et al. 2020, by LightGBM), ``(n, n_columns + 1)``."""
         if not len(matrix):
             return np.zeros((0, self.columns + 1))
-        parts = self.scale * self.booster.predict(matrix, pred_contrib=True, num_threads=threads)
+        parts = self.scale * _predicted(self.booster, matrix, threads, pred_contrib=True)
         parts[:, -1] += self.offset
         return parts
 
@@ -254,8 +255,14 @@ def checked_trees(compiled: CompiledTrees | None, booster: Any, matrix: Matrix) 
         return None
     some = matrix[:: max(1, len(matrix) // _CHECKED_ROWS)][:_CHECKED_ROWS]
     sample = np.concatenate([some, np.full((1, matrix.shape[1]), np.nan, dtype=np.float32)])
-    exact = np.array_equal(compiled.scores(sample, 1), booster.predict(sample, raw_score=True, num_threads=1))
+    exact = np.array_equal(compiled.scores(sample, 1), _predicted(booster, sample, 1, raw_score=True))
     return compiled if exact else None
+
+
+def _predicted(booster: Any, matrix: Matrix, threads: int, **what: bool) -> Floats:
+    """What LightGBM itself makes of rows."""
+    with lightgbm_threads(threads):
+        return np.asarray(booster.predict(matrix, num_threads=threads, **what))
 
 
 def parse_booster(text: str, columns: int) -> Any:
