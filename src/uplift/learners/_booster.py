@@ -14,7 +14,7 @@ import numpy.typing as npt
 from uplift.errors import InputError
 from uplift.learners._bins import Bins
 from uplift.learners._memory import give_back
-from uplift.learners._parts import HARMLESS, Grown, Sample, grow_in_parts
+from uplift.learners._parts import HARMLESS, TURN, Grown, Sample, grow_in_parts
 from uplift.learners._quickscorer import MAX_LEAVES
 from uplift.learners._scorers import BoosterScorer, ConstantScorer, Link, Scorer
 from uplift.learners._threads import lightgbm_threads
@@ -53,7 +53,7 @@ class BoosterSettings:
     threads: int
     part_rows: int = 1
     most_parts: int = 1
-    turn: int = 10
+    turn: int = TURN
 
     def key(self, m: int) -> str:
         """The same for settings that grow the same trees on ``m`` rows, and then on fewer of them."""
@@ -83,7 +83,7 @@ def booster_settings(
     problems: list[str],
     rows_per_tree: int | None = None,
     most_parts: int = 1,
-    turn: int = 10,
+    turn: int = TURN,
 ) -> BoosterSettings:
     """Check the constructor's parameters and name them as LightGBM does."""
     checks = (

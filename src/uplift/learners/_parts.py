@@ -25,6 +25,8 @@ Singles = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
 
+TURN = 10
+"""Trees that one part of the rows grows before it is the next one's turn, unless something else is asked for."""
 MOST_KEPT = 5_000_000
 """Up to so many values of one byte each, bins of all parts are kept from turn to turn; of more they are taken anew."""
 HARMLESS = frozenset(

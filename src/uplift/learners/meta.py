@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uplift.learners._booster import BoosterSettings, booster_settings, fit_classifier, fit_regressor
+from uplift.learners._parts import TURN
 from uplift.learners._program import Term
 from uplift.learners._scorers import BLOCK, BoosterScorer, Scorer
 from uplift.learners._training import OutcomeFitter, Pair, Training, taken
@@ -27,7 +28,7 @@ PARTS = 8
 """At most so many parts of the rows take turns in finding splits, of effect models and of outcome models for them."""
 PARTS_OF_T = 2
 """Differences of two outcome models show what splits miss: with four parts their error is some percent larger."""
-TURN, TURN_OF_OUTCOMES = 10, 25
+TURN_OF_OUTCOMES = 25
 """Trees in a part's turn. Long ones go over the rows less often, but in effect models they cost 5 % of accuracy."""
 
 
