@@ -49,8 +49,10 @@ def test_the_same_to_the_bit(leaves, objective):
     expected = model.predict(odd, raw_score=True)
     for threads in (1, 2, 5):
         np.testing.assert_array_equal(compiled.scores(odd, threads), expected)
-        for rows in (np.arange(5, len(odd), 3), np.array([2, 700]), np.arange(len(odd))):  # where they lie
+        none = np.zeros(0, dtype=np.intp)
+        for rows in (np.arange(5, len(odd), 3), np.array([2, 700]), np.arange(len(odd)), none):  # where they lie
             np.testing.assert_array_equal(compiled.scores(odd, threads, rows), expected[rows])
+            np.testing.assert_array_equal(compiled.places(odd, rows, threads), compiled.places(odd, rows, 1))
     for few in (odd[:1], odd[:BLOCK], odd[:0]):
         np.testing.assert_array_equal(compiled.scores(few, 2), expected[: len(few)])
 

@@ -104,9 +104,9 @@ class CompiledTrees:
             leaves=leaves[kept], number=self.number[kept],
         )  # fmt: skip
 
-    def scores(self, matrix: Matrix, threads: int, rows: Ints = _NO_ROWS) -> Floats:
+    def scores(self, matrix: Matrix, threads: int, rows: Ints | None = None) -> Floats:
         """Sum of the leaves that each row ends in, ``(n,)``; or each of some rows, ``(m,)``."""
-        result = np.empty(len(rows) or len(matrix))
+        result = np.empty(len(matrix) if rows is None else len(rows))
         self._run(matrix, rows, result, _NO_PLACES, threads)
         return result
 
@@ -116,18 +116,22 @@ class CompiledTrees:
         self._run(matrix, rows, np.empty(0), result, threads)
         return result
 
-    def _run(self, matrix: Matrix, rows: Ints, sums: Floats, places: npt.NDArray[np.uint8], threads: int) -> None:
-        """Fill ``sums`` for every row, or ``places`` for some, every thread a stretch of them."""
+    def _run(
+        self, matrix: Matrix, rows: Ints | None, sums: Floats, places: npt.NDArray[np.uint8], threads: int
+    ) -> None:
+        """Fill ``sums`` or ``places`` for every row, or for some; every thread a stretch of them."""
         kernel = _kernel()
 
         def work(start: int, stop: int) -> None:
-            some = matrix if len(rows) else matrix[start:stop]
+            if start == stop:  # to the kernel, no rows are all of them
+                return
+            among, chosen = (matrix[start:stop], _NO_ROWS) if rows is None else (matrix, rows[start:stop])
             kernel(
-                some, rows[start:stop], self.feature, self.tree, self.threshold, self.missing_left, self.mask,
+                among, chosen, self.feature, self.tree, self.threshold, self.missing_left, self.mask,
                 self.table, self.codes, self.leaves, sums[start:stop], places[:, start:stop],
             )  # fmt: skip
 
-        count = len(rows) if len(rows) else len(matrix)
+        count = len(matrix) if rows is None else len(rows)
         if threads <= 1:
             work(0, count)
             return
