@@ -8,7 +8,7 @@ import pytest
 from uplift.data.simulator.worlds import make_world
 from uplift.errors import InputError
 from uplift.evaluation import GainUnit, aipw_scores, best_arm, churn_gate, gate, policy_gain, uplift_gate
-from uplift.metrics import churn_metrics
+from uplift.metrics import Metric, churn_metrics
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +149,25 @@ def test_reasons_have_the_unit_of_the_outcome_at_every_number(world, scores):
 )
 def test_a_gain_is_written_with_its_unit(unit, value, se, zh, en):
     assert unit.text(value, se) == (zh, en)
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "ends", "zh", "en"),
+    [
+        (GainUnit("money", "CNY"), 171.9, (102.9, 241.0), "+¥1,719（¥1,029 至 ¥2,410）",
+         "+¥1,719 extra (¥1,029 to ¥2,410)"),
+        (GainUnit("money", "CNY"), -1.0, (-2.0, 0.5), "-¥10.00（-¥20.00 至 ¥5.00）",
+         "-¥10.00 extra (-¥20.00 to ¥5.00)"),
+        (GainUnit("share"), 0.0512, (0.04, 0.0624), "+51.2（40.0 至 62.4）", "+51.2 extra (40.0 to 62.4)"),
+        (GainUnit(), 1234.5, (1000.0, 1469.0), "+1,234,500（1,000,000 至 1,469,000）",
+         "+1,234,500 extra (1,000,000 to 1,469,000)"),
+        (GainUnit(), 0.0, (), "+0", "+0 extra"),
+        (GainUnit("count"), 0.0042, (), "+4.20", "+4.20 extra"),
+    ],
+)  # fmt: skip
+def test_a_gain_among_a_thousand_is_written_as_people_count(unit, value, ends, zh, en):
+    low, high = ends or (None, None)
+    assert unit.per_1000(Metric("gain", value, low=low, high=high)) == (zh, en)
 
 
 def test_the_churn_gate():

@@ -11,9 +11,11 @@ from sklearn.base import clone
 
 from uplift.data.simulator.worlds import make_world
 from uplift.errors import InputError
-from uplift.evaluation import SIMPLICITY, UpliftSearchCV, aipw_scores, best_arm
+from uplift.evaluation import SIMPLICITY, GainUnit, UpliftSearchCV, aipw_scores, best_arm
 from uplift.evaluation._selection import choose, one_standard_error, ranks_within
+from uplift.evaluation._verdict import verdict
 from uplift.learners import LEARNERS, EnsembleLearner, load, make_learner, save
+from uplift.metrics import Metric
 
 
 def search(quick, world, **options):
@@ -48,9 +50,23 @@ def test_one_effect_for_all_is_said_so(quick):
     assert found.verdict_status_ == "one_for_all"
     assert "no evidence that targeting beats a-for-all" in found.verdict_
     assert "没有证据表明按人选择优于全员发放 a" in found.verdict_zh_
+    assert "chooses by member" not in found.verdict_
+    in_cents = found.verdict_in(GainUnit("money", "CNY"))
+    assert (in_cents.status, in_cents.en.count("¥"), in_cents.zh.count("¥")) == ("one_for_all", 3, 3)
     assert found.selected_.single == "a"
     np.testing.assert_allclose(found.predict(world.X), np.tile(found.constant_, (6000, 1)))
     assert found.constant_[0] == pytest.approx(1.0, abs=0.15)
+
+
+def test_choosing_by_member_without_evidence_that_it_pays_is_said_so():
+    """The model that is kept need not do what the verdict has evidence for; then the verdict says so."""
+    numbers = [Metric("gain", value, se=1.0, low=value - 2, high=value + 2) for value in (9.0, 1.0, 8.0)]
+    silent, spoken = (
+        verdict("ensemble", *numbers[:2], "a", numbers[2], 2, 0.05, by_member=by_member) for by_member in (False, True)
+    )
+    assert silent.status == spoken.status == "one_for_all"
+    assert spoken.en == silent.en + "; the model kept (ensemble) still chooses by member"
+    assert spoken.zh == silent.zh + "；所选模型（ensemble）仍会按人选择"
 
 
 def test_nothing_at_all_is_said_so(quick):

@@ -196,6 +196,9 @@ def test_money_is_shown_in_units_and_logged_in_cents(learned: Learned) -> None:
     assert f"against nobody: {told}; " in done.text()
     assert f"per member: {told} ≥ " in done.gate["reasons_en"][0]
     assert f"：{told} ≥ " in done.gate["reasons_zh"][0]
+    verdict = next(line for line in done.text().splitlines() if line.startswith("chosen: "))
+    assert verdict.count("¥") >= 3
+    assert "e+" not in verdict
 
 
 def test_folds_and_the_gain_curve_are_logged(learned: Learned, data: UpliftData) -> None:

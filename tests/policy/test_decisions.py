@@ -145,4 +145,4 @@ def test_sentences_read_as_written() -> None:
 def test_money_has_its_sign_before_the_currency_and_no_negative_zero() -> None:
     assert SPEAKER.money(-1234.5) == "-¥1,234.50"
     assert SPEAKER.money(-0.001) == "¥0.00"
-    assert Speaker([], "CHF").money(2) == "CHF 2.00"
+    assert Speaker([], "CHF").money(2) == "2.00 CHF"  # as in reports

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SYMBOLS = {"CNY": "¥", "USD": "$", "GBP": "£", "EUR": "€", "JPY": "¥"}
+SYMBOLS = {"CNY": "¥", "USD": "$", "GBP": "£", "EUR": "€", "JPY": "¥", "HKD": "HK$"}
 
 
 def with_currency(number: str, currency: str | None) -> str:

@@ -2,12 +2,13 @@
 
 from uplift.evaluation.folds import TimeSplit, fold_ids, time_split
 from uplift.evaluation.gain import PolicyGain, best_arm, policy_gain
-from uplift.evaluation.gates import GainUnit, GateResult, churn_gate, gate, uplift_gate
+from uplift.evaluation.gates import GateResult, churn_gate, gate, uplift_gate
 from uplift.evaluation.groups import GroupEffect, GroupEffects, group_effects
 from uplift.evaluation.intervals import EffectBand, EffectBands, effect_bands
 from uplift.evaluation.responders import ResponderRule, ResponderRules, responder_rules
 from uplift.evaluation.scores import Scores, aipw_scores
 from uplift.evaluation.search import SIMPLICITY, UpliftSearchCV
+from uplift.evaluation.units import GainUnit
 from uplift.metrics import ChurnMetrics, Reliability, churn_metrics, reliability
 
 __all__ = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from uplift.evaluation.units import PLAIN, GainUnit, Text
 from uplift.metrics import Metric
 
 
@@ -32,6 +33,8 @@ def verdict(
     single_gain: Metric,
     arms: int,
     alpha: float,
+    by_member: bool,
+    unit: GainUnit = PLAIN,
 ) -> Verdict:
     """Say what the numbers allow.
 
@@ -46,32 +49,40 @@ def verdict(
         having been picked (Bonferroni).
     alpha
         Each claim is made at one-sided ``alpha / 2``.
+    by_member
+        Whether the candidate chosen, fitted on all rows, does not do the same for everybody. It may, without evidence
+        that this pays: it is kept as long as it is not worse by more than the search's tolerance.
+    unit
+        Of the outcome.
     """
     works = _bound(single_gain, alpha / (2 * arms)) > 0
     targeting = _bound(over_single, alpha / 2) > 0 and _bound(gain, alpha / 2) > 0
-    versus = _per_1000(over_single)
+    versus, alone = unit.per_1000(over_single), unit.per_1000(single_gain)
     if not over_single.value and not over_single.se:
-        versus = (f"the best policy found is {single}-for-all itself, +0", f"找到的最佳策略就是全员发放 {single}，+0")
-    alone = _per_1000(single_gain)
+        versus = Text(
+            f"找到的最佳策略就是全员发放 {single}，+0", f"the best policy found is {single}-for-all itself, +0"
+        )
     if targeting:
         return Verdict(
             "targeting",
-            f"evidence that targeting ({name}) beats {single}-for-all: {versus[0]} per 1,000 members",
-            f"有证据表明按人选择（{name}）优于全员发放 {single}：每千人 {versus[1]}",
+            f"evidence that targeting ({name}) beats {single}-for-all: {versus.en} per 1,000 members",
+            f"有证据表明按人选择（{name}）优于全员发放 {single}：每千人 {versus.zh}",
         )
     if works:
+        still = Text(f"；所选模型（{name}）仍会按人选择", f"; the model kept ({name}) still chooses by member")
         return Verdict(
             "one_for_all",
-            f"no evidence that targeting beats {single}-for-all: {versus[0]} per 1,000 members; "
-            f"{single}-for-all brings {alone[0]}",
-            f"没有证据表明按人选择优于全员发放 {single}：每千人 {versus[1]}；全员发放 {single} 带来每千人 {alone[1]}",
+            f"no evidence that targeting beats {single}-for-all: {versus.en} per 1,000 members; "
+            f"{single}-for-all brings {alone.en}" + (still.en if by_member else ""),
+            f"没有证据表明按人选择优于全员发放 {single}：每千人 {versus.zh}；全员发放 {single} 带来每千人 {alone.zh}"
+            + (still.zh if by_member else ""),
         )
     return Verdict(
         "no_evidence",
         f"no evidence that any arm has an effect, nor that targeting beats {single}-for-all: "
-        f"{single}-for-all brings {alone[0]} per 1,000 members",
+        f"{single}-for-all brings {alone.en} per 1,000 members",
         f"没有证据表明任何方案有效，也没有证据表明按人选择优于全员发放 {single}："
-        f"全员发放 {single} 带来每千人 {alone[1]}",
+        f"全员发放 {single} 带来每千人 {alone.zh}",
     )
 
 
@@ -80,11 +91,3 @@ def _bound(number: Metric, alpha: float) -> float:
     if number.se is None:
         return -np.inf
     return float(number.value - norm.ppf(1 - alpha) * number.se)
-
-
-def _per_1000(number: Metric) -> tuple[str, str]:
-    low, high = number.low, number.high
-    value = f"{1000 * number.value:+.4g}"
-    if low is None or high is None:
-        return f"{value} extra", f"{value}"
-    return f"{value} extra ({1000 * low:.4g} to {1000 * high:.4g})", f"{value}（{1000 * low:.4g} 至 {1000 * high:.4g}）"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy.typing as npt
 
-from uplift.config import with_currency
 from uplift.errors import InputError
 from uplift.evaluation.gain import PolicyGain, policy_gain
 from uplift.evaluation.scores import Scores
+from uplift.evaluation.units import PLAIN, GainUnit
 from uplift.metrics import ChurnMetrics
 from uplift.results import Rendered
 
@@ -43,68 +42,6 @@ class GateResult(Rendered):
             {"passed": self.passed, "reason_en": en, "reason_zh": zh}
             for en, zh in zip(self.reasons_en, self.reasons_zh, strict=True)
         ]
-
-
-class Text(NamedTuple):
-    """The same in both languages."""
-
-    zh: str
-    en: str
-
-
-@dataclass(frozen=True)
-class GainUnit:
-    """In what a gain per member is counted, and how it is written.
-
-    Attributes
-    ----------
-    kind
-        ``money``: values are cents and are written in units of the currency · ``share``: values are shares and are
-        written in percentage points · ``count`` · ``number``: as it is, of no known unit.
-    currency
-        Code of the currency, of money.
-
-    Examples
-    --------
-    >>> GainUnit("money", "CNY").text(137.2, 182.0).zh, GainUnit("share").text(0.0123, 0.004).en
-    ('+¥1.37 ± ¥1.82', '+1.230 points ± 0.400 points')
-    """
-
-    kind: Literal["money", "share", "count", "number"] = "number"
-    currency: str | None = None
-
-    def text(self, value: float, se: float | None = None) -> Text:
-        """A gain with its standard error, in both languages, with the digits that the standard error calls for."""
-        digits = self.digits(value if se is None else se)
-        zh, en = self._one(value, digits, "+")
-        if se is None:
-            return Text(zh, en)
-        zh_se, en_se = self._one(se, digits)
-        return Text(f"{zh} ± {zh_se}", f"{en} ± {en_se}")
-
-    def size(self, value: float) -> Text:
-        """An amount without a sign."""
-        return Text(*self._one(value, self.digits(value)))
-
-    def digits(self, value: float) -> int:
-        """After the point: three figures, and of money at least two digits."""
-        shown = abs(value) * self._factor
-        least = 2 if self.kind == "money" else 0
-        return min(max(2 - math.floor(math.log10(shown)), least), 6) if shown > 0 else max(least, 2)
-
-    @property
-    def _factor(self) -> float:
-        return {"money": 0.01, "share": 100.0}.get(self.kind, 1.0)
-
-    def _one(self, value: float, digits: int, sign: str = "") -> tuple[str, str]:
-        number = f"{value * self._factor:{sign},.{digits}f}"
-        if self.kind == "money":
-            return (with_currency(number, self.currency),) * 2
-        zh, en = {"share": (" 个百分点", " points"), "count": (" 次", " times")}.get(self.kind, ("", ""))
-        return number + zh, number + en
-
-
-PLAIN = GainUnit()
 
 
 def uplift_gate(

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -20,11 +21,12 @@ from uplift.errors import InputError, unknown_name
 from uplift.evaluation._crossfit import Data, Fits, Views, cross_fitted, stacked
 from uplift.evaluation._leaderboard import Judged, leaderboard
 from uplift.evaluation._selection import choose, row_gains, single_gains
-from uplift.evaluation._verdict import verdict
+from uplift.evaluation._verdict import Verdict, verdict
 from uplift.evaluation.folds import fold_ids
 from uplift.evaluation.gain import PolicyGain, mean_metric, summarise
 from uplift.evaluation.intervals import effect_bands
 from uplift.evaluation.scores import Scores, outcome_fitter, score_rows, training_of, weighted_mean
+from uplift.evaluation.units import GainUnit
 from uplift.learners import (
     LEARNERS,
     BaseUpliftLearner,
@@ -250,6 +252,11 @@ class UpliftSearchCV(BaseEstimator):
         check_is_fitted(self)
         return effect_bands(self.effects_, self.scores_, alpha=alpha).interval(self.predict(X))
 
+    def verdict_in(self, unit: GainUnit) -> Verdict:
+        """The verdict with its numbers in units of the outcome, e.g. ``GainUnit("money", "CNY")`` for cents."""
+        check_is_fitted(self)
+        return self._said(unit=unit)
+
     def _candidates(self, control: Hashable) -> dict[str, Any]:
         given = SIMPLICITY if self.candidates is None else self.candidates
         if isinstance(given, str) or not len(given):
@@ -383,15 +390,15 @@ class UpliftSearchCV(BaseEstimator):
         self.constant_ = self._shrinkage.constant
         self.shrinkage_ = dict(zip(("level", "between_arms"), self._shrinkage.factors, strict=True))
         self.leaderboard_ = leaderboard(judged, chosen, one_for_all, scores, self.n_bootstrap, self.random_state)
-        said = verdict(
-            best.name,
-            self.selected_.gain,
-            self.selected_.over_single,
-            single,
-            single_gain,
-            len(scores.arms),
-            self.alpha,
+        kept, alike = (
+            row_gains(one, scores.effects, scores.offered)[1]
+            for one in (best.shrunk.effects, np.broadcast_to(self.constant_, best.shrunk.effects.shape))
         )
+        self._said = partial(
+            verdict, best.name, self.selected_.gain, self.selected_.over_single, single, single_gain,
+            arms=len(scores.arms), alpha=self.alpha, by_member=not best.alike and not np.array_equal(kept, alike),
+        )  # fmt: skip
+        said = self._said()
         self.verdict_status_, self.verdict_, self.verdict_zh_ = said.status, said.en, said.zh
 
     def _refit(self, learner: Any, data: Data) -> None:

@@ -96,7 +96,7 @@ def effects_of(bundle: Bundle, outcome: str, data: UpliftData) -> np.ndarray:
     return effects
 
 
-def gain_unit(spec: Mapping[str, Any], currency: str) -> GainUnit:
-    """In what the gains of a model of this specification are counted: the unit of its value outcome."""
-    outcome = next(one["outcome"] for one in spec["outcomes"] if one["name"] == spec["value_outcome"])
+def gain_unit(spec: Mapping[str, Any], currency: str, of: str = "value_outcome") -> GainUnit:
+    """In what gains are counted of the outcome that a model's specification names: ``value_outcome``, ``choose_on``."""
+    outcome = next(one["outcome"] for one in spec["outcomes"] if one["name"] == spec[of])
     return GainUnit(OUTCOMES[outcome].unit, currency)

@@ -81,6 +81,7 @@ def train_uplift(
         gain = valuing.gain(spec.value_outcome, effects, single=single)
         gate = _instead(refused, uplift_gate(gain, z=spec.gate_z, unit=unit), search.best_name_)
     segments = valuing.segments(workspace.config.min_cell)
+    said = search.verdict_in(gain_unit(spec.model_dump(mode="json"), workspace.config.currency, "choose_on"))
     run = Run(
         name=UPLIFT,
         key=key,
@@ -92,9 +93,9 @@ def train_uplift(
             "leaderboard.csv": search.leaderboard_.to_csv(index=False),
             "segment_effects.csv": as_csv(segments),
             "importance.csv": _importance(models),
-            "verdict.json": json.dumps({"en": search.verdict_, "zh": search.verdict_zh_}, ensure_ascii=False),
+            "verdict.json": json.dumps({"en": said.en, "zh": said.zh}, ensure_ascii=False),
         },
-        tags={"data_fingerprint": digest, "version": __version__, "verdict": search.verdict_},
+        tags={"data_fingerprint": digest, "version": __version__, "verdict": said.en},
         inputs=signature(data.X[columns]),
         outputs=[(name, "double") for name in output_columns(UPLIFT, tuple(models), data.arms)],
         spec=spec.model_dump(mode="json"),

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from uplift.config import with_currency
 from uplift.policy import codes
 
 Unit = Literal["share", "money", "count", "days"]
-SYMBOLS = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "HKD": "HK$"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Speaker:
 
     def __init__(self, outcomes: Sequence[Outcome], currency: str) -> None:
         self.outcomes = tuple(outcomes)
-        self.symbol = SYMBOLS.get(currency, f"{currency} ")
+        self.currency = currency
 
     def why(self, case: Case) -> tuple[str, str]:
         """The sentence in Chinese and in English."""
@@ -86,8 +86,7 @@ class Speaker:
 
     def money(self, amount: float) -> str:
         """An amount with its currency, e.g. ``-¥1.20``."""
-        text = f"{abs(amount):,.2f}"
-        return ("-" if amount < 0 and float(text.replace(",", "")) else "") + self.symbol + text
+        return with_currency(f"{_cents(amount):,.2f}", self.currency)
 
     def _body(self, case: Case) -> tuple[str, str]:
         if case.reason == codes.HOLDOUT:
@@ -156,10 +155,13 @@ class Speaker:
             points = f"{100 * effect:+.1f}"
             return f"的比例{points}个百分点", f"{points} points"
         if unit == "money":
-            money = self.money(effect)
-            signed = money if money.startswith("-") else f"+{money}"
-            return signed, signed
+            return (with_currency(f"{_cents(effect):+,.2f}", self.currency),) * 2
         return f"{effect:+.2f}", f"{effect:+.2f}"
+
+
+def _cents(amount: float) -> float:
+    """Two digits after the point, and nothing is never less than nothing."""
+    return round(amount, 2) + 0.0
 
 
 def _obstacles(found: Sequence[str]) -> tuple[str, str]:

@@ -1,0 +1,93 @@
+"""In what gains are counted, and how they are written in both languages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from uplift.config import with_currency
+from uplift.metrics import Metric
+
+
+class Text(NamedTuple):
+    """The same in both languages."""
+
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True)
+class GainUnit:
+    """In what a gain per member is counted, and how it is written.
+
+    Attributes
+    ----------
+    kind
+        ``money``: values are cents and are written in units of the currency · ``share``: values are shares and are
+        written in percentage points · ``count`` · ``number``: as it is, of no known unit.
+    currency
+        Code of the currency, of money.
+
+    Examples
+    --------
+    >>> GainUnit("money", "CNY").text(137.2, 182.0).zh, GainUnit("share").text(0.0123, 0.004).en
+    ('+¥1.37 ± ¥1.82', '+1.230 points ± 0.400 points')
+    >>> GainUnit("money", "CNY").per_1000(Metric("gain", 171.9, low=102.9, high=241.0)).en
+    '+¥1,719 extra (¥1,029 to ¥2,410)'
+    """
+
+    kind: Literal["money", "share", "count", "number"] = "number"
+    currency: str | None = None
+
+    def text(self, value: float, se: float | None = None) -> Text:
+        """A gain with its standard error, in both languages, with the digits that the standard error calls for."""
+        digits = self.digits(value if se is None else se)
+        zh, en = self._one(value, digits, "+")
+        if se is None:
+            return Text(zh, en)
+        zh_se, en_se = self._one(se, digits)
+        return Text(f"{zh} ± {zh_se}", f"{en} ± {en_se}")
+
+    def per_1000(self, gain: Metric) -> Text:
+        """What a gain per member comes to among a thousand of them, with its interval.
+
+        A share of a thousand members is a number of them, so nothing is said in points.
+        """
+        factor = 1000 * self._factor if self.kind == "money" else 1000.0
+        ends = () if gain.low is None or gain.high is None else (gain.low, gain.high)
+        width = factor * (ends[1] - ends[0] if ends else abs(gain.value))
+        digits = min(max(2 - math.floor(math.log10(width)), 0), 6) if width > 0 else 0
+        if self.kind == "money" and digits == 1:
+            digits = 2
+        numbers = [f"{factor * gain.value:+,.{digits}f}", *(f"{factor * end:,.{digits}f}" for end in ends)]
+        if self.kind == "money":
+            numbers = [with_currency(number, self.currency) for number in numbers]
+        if not ends:
+            return Text(numbers[0], f"{numbers[0]} extra")
+        value, low, high = numbers
+        return Text(f"{value}（{low} 至 {high}）", f"{value} extra ({low} to {high})")
+
+    def size(self, value: float) -> Text:
+        """An amount without a sign."""
+        return Text(*self._one(value, self.digits(value)))
+
+    def digits(self, value: float) -> int:
+        """After the point: three figures, and of money at least two digits."""
+        shown = abs(value) * self._factor
+        least = 2 if self.kind == "money" else 0
+        return min(max(2 - math.floor(math.log10(shown)), least), 6) if shown > 0 else max(least, 2)
+
+    @property
+    def _factor(self) -> float:
+        return {"money": 0.01, "share": 100.0}.get(self.kind, 1.0)
+
+    def _one(self, value: float, digits: int, sign: str = "") -> tuple[str, str]:
+        number = f"{value * self._factor:{sign},.{digits}f}"
+        if self.kind == "money":
+            return (with_currency(number, self.currency),) * 2
+        zh, en = {"share": (" 个百分点", " points"), "count": (" 次", " times")}.get(self.kind, ("", ""))
+        return number + zh, number + en
+
+
+PLAIN = GainUnit()
