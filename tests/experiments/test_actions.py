@@ -9,6 +9,7 @@ from uplift.experiments import ArmMeans, Metric, Text, analyze, look
 from uplift.experiments._posterior import expect
 from uplift.experiments._situation import Situation
 from uplift.experiments.actions import recommend
+from uplift.experiments.verdict import amounts
 
 MONEY = {"spend": Metric("spend", "mean", unit="money", currency="CNY")}
 NUMBER = re.compile(r"[+-]?\d[\d,]*\.?\d*%?")
@@ -223,3 +224,17 @@ def test_a_spread_that_a_test_found_is_taken_to_owe_something_to_it():
     assert same[1] == pytest.approx(same[0], rel=2e-3)
     other = [expect(alike, np.ones(3), screened=level).mean[2] for level in (None, 0.05)]
     assert other[0] == other[1], "it was not for this that anybody looked"
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "written"),
+    [
+        (Metric("spend", unit="money", currency="CNY"), (0.663, -1.6, 2.863), ["+¥0.66", "-¥1.60", "+¥2.86"]),
+        (Metric("spend", unit="money", currency="CNY"), (0.0031, -0.0008), ["+¥0.0031", "-¥0.0008"]),
+        (Metric("visit", kind="rate"), (0.0368, 0.00787, 0.0658), ["+3.68 points", "+0.79 points", "+6.58 points"]),
+        (Metric("visit", kind="rate"), (-0.00001, 0.02), ["+0.00 points", "+2.00 points"]),
+        (Metric("orders", unit="count"), (0.31, -0.0004), ["+0.310 per member", "+0.000 per member"]),
+    ],
+)
+def test_numbers_that_are_read_together_have_the_same_digits(metric, values, written):
+    assert [one.en for one in amounts(metric, *values)] == written

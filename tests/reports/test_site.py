@@ -22,6 +22,17 @@ def test_the_overview_says_it_all_and_fetches_nothing(language: Any) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.parametrize(
+    ("language", "best"), [("zh", "没有更好的分配方案"), ("en", "No better choice of offers exists")]
+)
+def test_an_optimal_choice_is_called_so_and_not_zero_percent_below(language: Any, best: str) -> None:
+    for gap in (0.0, 4e-5):
+        page = render_site({**FACTS, "decisions": {**FACTS["decisions"], "gap": gap}}, language)
+        assert best in page
+        assert "0.00%" not in page
+    assert best not in render_site(FACTS, language)
+
+
 def test_small_counts_are_not_shown() -> None:
     page = render_site(FACTS, "zh")
     assert "&lt; 11" in page

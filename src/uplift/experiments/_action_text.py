@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uplift.config import with_currency
 from uplift.experiments._metric import Metric
 from uplift.experiments._situation import Situation
-from uplift.experiments.verdict import Speaker, amount, percent_text
+from uplift.experiments.verdict import Speaker, amounts, percent_text
 
 if TYPE_CHECKING:
     from uplift.experiments.actions import Action
@@ -145,7 +145,7 @@ def _amounts(situation: Situation, gain: float, low: float, high: float, net: tu
     """``spend +3.15 CNY a member expected (95% interval …)``; a metric that should fall falls by what is gained."""
     metric, unit = situation.metric, unit_of(situation.metric)
     zh_what, en_what = Speaker(situation.names).metric(metric.name)
-    number, from_, to = amount(gain, metric), amount(low, metric), amount(high, metric)
+    number, from_, to = amounts(metric, gain, low, high)
     zh_gain, en_gain = number.zh, number.en.removesuffix(" per member")
     if unit.code in ("orders", "visits", "points", "new_members"):
         zh_gain = f"{number.number} {unit.zh}"

@@ -219,7 +219,7 @@ def _sentences(findings: Sequence[Finding], control: str, level: str, say: Speak
     for f in findings:
         if f.effect is None or f.low is None or f.high is None:
             continue
-        effect, low, high = (amount(x, f.metric) for x in (f.effect, f.low, f.high))
+        effect, low, high = amounts(f.metric, f.effect, f.low, f.high)
         p = "" if f.p_adjusted is None else p_text(f.p_adjusted)
         relative = "" if f.relative is None else f"{100 * f.relative:+.1f}%"
         aside_zh = f"，相对 {relative}" if relative else ""
@@ -252,27 +252,30 @@ def amount(value: float, metric: Metric, *, total: bool = False) -> Amount:
 
     ``total``: a sum over members rather than a difference of means; to the whole, and for a rate a number of members.
     """
-    if total:
-        number = f"{value:+,.0f}"
-        if metric.unit == "money":
-            return Amount(number, *(with_currency(number, metric.currency),) * 2)
-        zh, en = ("人", "members") if metric.kind in SHARES else ("", "")
-        return Amount(number, f"{number} {zh}".strip(), f"{number} {en}".strip())
-    if metric.kind in SHARES:
-        number = _signed(100 * value)
-        return Amount(number, f"{number} 个百分点", f"{number} points")
-    number = _signed(value)
+    if not total:
+        return amounts(metric, value)[0]
+    number = f"{value:+,.0f}"
     if metric.unit == "money":
         return Amount(number, *(with_currency(number, metric.currency),) * 2)
-    names = {"count": ("次", "per member"), "days": ("天", "days")}
-    zh, en = names.get(metric.unit or "", ("", ""))
+    zh, en = ("人", "members") if metric.kind in SHARES else ("", "")
     return Amount(number, f"{number} {zh}".strip(), f"{number} {en}".strip())
 
 
-def _signed(value: float) -> str:
-    size = abs(value)
-    digits = 2 if size >= 0.995 or value == 0 else 3 if size >= 0.0995 else 4
-    return f"{value:+,.{digits}f}"
+def amounts(metric: Metric, *values: float) -> list[Amount]:
+    """Effects that are read together, such as an estimate and its interval, with the digits that the largest wants."""
+    if metric.kind in SHARES:
+        return [Amount(n, f"{n} 个百分点", f"{n} points") for n in _signed([100 * value for value in values])]
+    if metric.unit == "money":
+        return [Amount(n, *(with_currency(n, metric.currency),) * 2) for n in _signed(values, least=0.00995)]
+    zh, en = {"count": ("次", "per member"), "days": ("天", "days")}.get(metric.unit or "", ("", ""))
+    return [Amount(n, f"{n} {zh}".strip(), f"{n} {en}".strip()) for n in _signed(values)]
+
+
+def _signed(values: Sequence[float], least: float = 0.995) -> list[str]:
+    """With two digits after the point; with more where all are smaller than ``least``."""
+    size = max(map(abs, values))
+    digits = 2 if size >= least or size == 0 else 3 if size >= 0.0995 else 4
+    return [f"{round(value, digits) + 0.0:+,.{digits}f}" for value in values]
 
 
 def percent_text(share: float) -> str:
