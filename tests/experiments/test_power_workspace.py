@@ -103,6 +103,9 @@ def test_a_past_that_is_not_complete_is_refused(shop):
     assert done.exit_code == 2
     assert "or earlier" in done.output
     assert "come back" not in done.output
+    done = CliRunner().invoke(main, ["experiment", "power", "members", "-C", str(shop.root), "--as-of", "2020-01-01"])
+    assert done.exit_code == 2
+    assert "begins before the first order" in done.output
 
 
 def test_a_margin_says_how_many_members_prove_it(shop):

@@ -13,7 +13,8 @@ import yaml
 from uplift.config import Workspace
 from uplift.data import as_arrow
 from uplift.data.simulator import simulate
-from uplift.errors import DesignError
+from uplift.errors import DesignError, InputError
+from uplift.experiments import project
 from uplift.pipelines._experiment_reached import pooled, wilson
 from uplift.pipelines.experiment import analyze_workspace
 from uplift.pipelines.experiment_assign import assign_members
@@ -70,11 +71,30 @@ def test_curves_never_fall_and_end_where_the_months_do(told):
     assert set(curves["days"]) == {7 * week for week in range(1, 14)}
 
 
-def test_a_projection_is_called_one(told):
-    for row in told[1]["long_term"]["projection"]:
+def test_a_projection_is_called_one_and_needs_a_history(told, chain):
+    """Learnt on the three months before; where the data begin later, that would be a history of nobody buying."""
+    workspace = Workspace.open(chain)
+    keys = [path.stem for path in sorted(workspace.experiments.glob("campaign-*.yaml"))]
+    began = table(chain, "orders")["ordered_at"].min()
+    assigned = table(chain, "assignments").groupby("experiment_id")["assigned_at"].min()
+    early, later = keys[1], keys[2]
+    assert assigned[early] - timedelta(days=90) < began < assigned[later] - timedelta(days=90)
+    assert told[1]["long_term"]["projection"] == []
+    assert analyze_workspace(workspace, early, out=chain / "early").result["long_term"]["projection"] == []
+    rows = analyze_workspace(workspace, later, out=chain / "later").result["long_term"]["projection"]
+    assert rows
+    for row in rows:
         assert row["label"] == "projection"
+        assert row["explained"] > 0.5
+        assert row["low"] < row["effect"] < row["high"]
         assert row["bias"] is not None  # three months are complete, so it is compared
         assert row["exposed"] in (True, False)
+
+
+def test_a_history_without_differences_projects_nothing():
+    same, arm = np.ones((100, 2)), np.arange(100) % 2
+    with pytest.raises(InputError, match="do not differ in any surrogate"):
+        project(np.random.default_rng(0).random((100, 2)), arm, same, np.arange(100.0))
 
 
 def test_novelty_has_a_trend_for_every_arm(told):

@@ -124,7 +124,7 @@ def project(
     Raises
     ------
     InputError
-        If shapes do not fit, or the history is too small for its surrogates.
+        If shapes do not fit, the history is too small for its surrogates, or none of these varies in it.
 
     References
     ----------
@@ -136,6 +136,8 @@ def project(
         raise InputError(f"surrogates of shape {s.shape} and history of shape {past.shape} do not fit together")
     if len(past) < 10 * (past.shape[1] + 1):
         raise InputError(f"a history of {len(past)} members is too small for {past.shape[1]} surrogates")
+    if not np.ptp(past, axis=0).any():
+        raise InputError("the history's members do not differ in any surrogate, so nothing follows from one")
     centre = past.mean(axis=0)
     design = np.column_stack([np.ones(len(past)), past - centre])
     inverse = np.linalg.pinv(design.T @ design, hermitian=True)

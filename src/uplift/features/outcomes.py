@@ -224,6 +224,15 @@ def observed_until(engine: Engine) -> datetime | None:
     return latest if isinstance(latest, datetime) else None
 
 
+def observed_since(engine: Engine) -> datetime | None:
+    """The time of the earliest order; None without orders.
+
+    Before it, that nothing was recorded does not say that nothing was bought.
+    """
+    first = engine.query("SELECT min(ordered_at) AS first FROM orders").column("first")[0].as_py()
+    return first if isinstance(first, datetime) else None
+
+
 def refuse_beyond_data(engine: Engine, as_of: datetime, days: float = 366) -> None:
     """Refuse an as-of time long after the last recorded event: everyone would look gone.
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from uplift.config import ExperimentSpec, Workspace
 from uplift.data import Engine
 from uplift.experiments import holm, horizon, novelty, project
-from uplift.features import OUTCOMES, outcomes, spine_of_members, to_frame
+from uplift.features import OUTCOMES, observed_since, outcomes, spine_of_members, to_frame
 from uplift.pipelines._experiment_members import Floats, Members, codes, plain
 from uplift.pipelines._experiments import CENTS, population
 from uplift.policy import holdout
@@ -137,6 +137,9 @@ def _projection(
     if until is None or any(values is None for values in early):
         return []
     moment = first - timedelta(days=MONTHS[-1])
+    since = observed_since(engine)
+    if since is None or moment < since:
+        return []  # what came before the data begins would count as nothing bought
     past = spine_of_members(engine, moment)
     if past.num_rows > HISTORY:
         past = past.slice(0, HISTORY)
@@ -145,6 +148,8 @@ def _projection(
     if target is None or len(target) < FEWEST_HISTORY or target.std() == 0:
         return []
     history = np.column_stack([before[name, MONTHS[0]] for name in CURVES])
+    if not np.ptp(history, axis=0).any():
+        return []
     seen = values.get(("spend", MONTHS[-1]))
     rows = []
     surrogates = np.column_stack([column for column in early if column is not None])

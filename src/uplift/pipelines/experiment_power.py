@@ -29,7 +29,7 @@ from uplift.experiments import (
     simulate_power,
 )
 from uplift.experiments._encoding import is_number
-from uplift.features import OUTCOMES, observed_until, parse_as_of, to_frame
+from uplift.features import OUTCOMES, observed_since, observed_until, parse_as_of, to_frame
 from uplift.pipelines._experiment_labels import labels_of
 from uplift.pipelines._experiment_metrics import measure_outcomes
 from uplift.pipelines._experiment_powered import FEW_CLUSTERS, Powered
@@ -273,13 +273,18 @@ def _past(engine: Engine, spec: ExperimentSpec, as_of: str | None) -> datetime:
     until = seen.astimezone(ZoneInfo(engine.timezone))
     longest = max(metric.window_days for metric in spec.metrics)
     latest = until - timedelta(days=longest)
-    if as_of is None:
-        return latest
-    moment = parse_as_of(as_of, engine.timezone)
+    moment = latest if as_of is None else parse_as_of(as_of, engine.timezone)
     if moment > latest:
         raise DesignError(
             f"--as-of {as_of}: the longest window is {longest} days and the data end on {until:%Y-%m-%d}, so it is not "
             f"complete after that day → {latest:%Y-%m-%d} or earlier"
+        )
+    since = observed_since(engine)
+    if since is not None and moment < since:
+        raise DesignError(
+            f"a window from {moment:%Y-%m-%d} on begins before the first order, of "
+            f"{since.astimezone(until.tzinfo):%Y-%m-%d}: what came before would count as nothing bought → a later "
+            "--as-of, or more data"
         )
     return moment
 

@@ -15,7 +15,7 @@ from uplift.config import ChurnSpec, Workspace
 from uplift.data import Engine, fingerprint
 from uplift.errors import InputError
 from uplift.evaluation import churn_gate
-from uplift.features import build, catalogue_for, feature_columns, outcomes, spine_of_members, to_frame
+from uplift.features import build, catalogue_for, feature_columns, observed_since, outcomes, spine_of_members, to_frame
 from uplift.learners import ChurnModel, RecencyRule
 from uplift.learners.bundle import CHURN, output_columns, save_bundle
 from uplift.metrics import ChurnMetrics, churn_metrics, reliability
@@ -165,7 +165,9 @@ def as_of_times(engine: Engine, spec: ChurnSpec) -> list[datetime]:
     at least one horizon after the first order, so that there is a history to learn from.
     """
     horizon, step = timedelta(days=spec.horizon_days), timedelta(days=spec.step_days)
-    first = engine.query("SELECT min(ordered_at) AS t FROM orders").column("t")[0].as_py()
+    first = observed_since(engine)
+    if first is None:
+        raise InputError("there is not one order, so nobody can be seen to leave")
     evaluation = last_day(engine) - horizon
     training = [evaluation - horizon - step * i for i in range(spec.cutoffs)]
     training = [t for t in training if t >= first + min(horizon, timedelta(days=30))]
