@@ -112,7 +112,7 @@ def test_reasons_carry_the_same_numbers_in_both_languages(world, scores):
     result = uplift_gate(challenger, champion)
     assert set(result.to_dict()) == {"passed", "reasons_en", "reasons_zh"}
     numbers = result.reasons_en[0].partition(": ")[2]
-    assert numbers.startswith(f"{challenger.less(champion).value:+.4f} ± ")
+    assert numbers.startswith(f"{challenger.less(champion).value:+.3f} ± ")
     assert result.reasons_zh[0].partition("：")[2] == numbers
     assert len(result.to_pandas()) == 1
     with pytest.raises(InputError, match="z must not be negative"):
@@ -125,7 +125,7 @@ def test_reasons_have_the_unit_of_the_outcome_at_every_number(world, scores):
     money = uplift_gate(challenger, unit=GainUnit("money", "CNY"))  # values are cents
     en, zh = money.reasons_en[0].partition(": ")[2], money.reasons_zh[0].partition("：")[2]
     assert en == zh
-    assert en.startswith(f"+¥{gain.value / 100:.6f} ± ¥{gain.se / 100:.6f} ≥ −1 × ¥")
+    assert en.startswith(f"+¥{gain.value / 100:.5f} ± ¥{gain.se / 100:.5f} ≥ −1 × ¥")
     points = uplift_gate(challenger, unit=GainUnit("share"))
     assert points.reasons_en[0].count(" points") == 3
     assert points.reasons_zh[0].count(" 个百分点") == 3
@@ -142,8 +142,8 @@ def test_reasons_have_the_unit_of_the_outcome_at_every_number(world, scores):
         (GainUnit("money", "CNY"), 137.2, 182.0, "+¥1.37 ± ¥1.82", "+¥1.37 ± ¥1.82"),
         (GainUnit("money", "SGD"), -123456.0, 18200.0, "-1,234.56 SGD ± 182.00 SGD", "-1,234.56 SGD ± 182.00 SGD"),
         (GainUnit("money", "CNY"), 0.0, 0.0, "+¥0.00 ± ¥0.00", "+¥0.00 ± ¥0.00"),
-        (GainUnit("money", "CNY"), 1.372, None, "+¥0.0137", "+¥0.0137"),
-        (GainUnit("count"), 0.0312, 0.0118, "+0.0312 次 ± 0.0118 次", "+0.0312 times ± 0.0118 times"),
+        (GainUnit("money", "CNY"), 1.372, None, "+¥0.014", "+¥0.014"),
+        (GainUnit("count"), 0.0312, 0.0118, "+0.031 次 ± 0.012 次", "+0.031 times ± 0.012 times"),
         (GainUnit(), 1234.5, 200.0, "+1,234 ± 200", "+1,234 ± 200"),
     ],
 )

@@ -157,13 +157,12 @@ def test_gains_of_a_model_are_shown_in_money() -> None:
     version: Any = SimpleNamespace(name="uplift", version=1, aliases=("champion",), digest="0" * 64)
     local: Any = SimpleNamespace(run=run)
     text = ModelView(version, local, "CNY").text()
-    assert "policy.gain = +¥1.37\n" in text
-    assert "policy.gain_se = +¥1.82\n" in text
+    assert "policy.gain = +¥1.37 ± ¥1.82\n" in text
+    assert "policy.gain_se" not in text
     assert "outcome.mean = 0.25\n" in text
     run.tags = {"verdict": "no evidence"}
     metrics |= {"policy.best_single_gain": 20.0, "policy.over_single": 117.2, "policy.over_single_se": 90.0}
     told = train_uplift._lines(cast(Run, run), "CNY")[-1]
     assert told == (
-        "margin per member against nobody: +¥1.37 ± ¥1.82; best single offer for all: +¥0.200; difference "
-        "+¥1.172 ± ¥0.900"
+        "margin per member against nobody: +¥1.37 ± ¥1.82; best single offer for all: +¥0.20; difference +¥1.17 ± ¥0.90"
     )

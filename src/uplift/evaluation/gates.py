@@ -69,7 +69,7 @@ def uplift_gate(
     against_en = "treating nobody" if champion is None else "the champion"
     against_zh = "不发放任何优惠" if champion is None else "现用模型"
     sign = "≥" if passed else "<"
-    gap, error = unit.text(difference.value, se), unit.size(se)
+    gap, error = unit.text(difference.value, se), unit.error(se)
     return GateResult(
         passed,
         (f"policy value against {against_en}, per member: {gap.en} {sign} −{z:g} × {error.en}",),

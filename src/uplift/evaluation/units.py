@@ -32,7 +32,7 @@ class GainUnit:
     Examples
     --------
     >>> GainUnit("money", "CNY").text(137.2, 182.0).zh, GainUnit("share").text(0.0123, 0.004).en
-    ('+¥1.37 ± ¥1.82', '+1.230 points ± 0.400 points')
+    ('+¥1.37 ± ¥1.82', '+1.23 points ± 0.40 points')
     >>> GainUnit("money", "CNY").per_1000(Metric("gain", 171.9, low=102.9, high=241.0)).en
     '+¥1,719 extra (¥1,029 to ¥2,410)'
     """
@@ -41,11 +41,11 @@ class GainUnit:
     currency: str | None = None
 
     def text(self, value: float, se: float | None = None) -> Text:
-        """A gain with its standard error, in both languages, with the digits that the standard error calls for."""
-        digits = self.digits(value if se is None else se)
-        zh, en = self._one(value, digits, "+")
+        """A gain, to three figures (of money two), or with its standard error and the digits of its first two figures."""
         if se is None:
-            return Text(zh, en)
+            return Text(*self._one(value, self._digits(value, 2 if self.kind == "money" else 3), "+"))
+        digits = self._digits(se, 2)
+        zh, en = self._one(value, digits, "+")
         zh_se, en_se = self._one(se, digits)
         return Text(f"{zh} ± {zh_se}", f"{en} ± {en_se}")
 
@@ -68,15 +68,15 @@ class GainUnit:
         value, low, high = numbers
         return Text(f"{value}（{low} 至 {high}）", f"{value} extra ({low} to {high})")
 
-    def size(self, value: float) -> Text:
-        """An amount without a sign."""
-        return Text(*self._one(value, self.digits(value)))
+    def error(self, se: float) -> Text:
+        """A standard error by itself, as :meth:`text` writes it."""
+        return Text(*self._one(se, self._digits(se, 2)))
 
-    def digits(self, value: float) -> int:
-        """After the point: three figures, and of money at least two digits."""
+    def _digits(self, value: float, figures: int) -> int:
+        """After the point: so many figures, and of money at least two digits."""
         shown = abs(value) * self._factor
         least = 2 if self.kind == "money" else 0
-        return min(max(2 - math.floor(math.log10(shown)), least), 6) if shown > 0 else max(least, 2)
+        return min(max(figures - 1 - math.floor(math.log10(shown)), least), 6) if shown > 0 else max(least, 2)
 
     @property
     def _factor(self) -> float:

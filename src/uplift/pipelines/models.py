@@ -59,8 +59,13 @@ class ModelView(Rendered):
 
             unit = gain_unit(run.spec, self.currency)
         for name, value in run.metrics.items():
-            shown = unit.text(value).en if unit is not None and name.startswith("policy.") else f"{value:.4g}"
-            lines.append(f"  {name} = {shown}")
+            if name.endswith("_se") and name.removesuffix("_se") in run.metrics:
+                continue  # beside what it is the error of
+            se = run.metrics.get(f"{name}_se")
+            if unit is not None and name.startswith("policy."):
+                lines.append(f"  {name} = {unit.text(value, se).en}")
+            else:
+                lines.append(f"  {name} = {value:.4g}" + ("" if se is None else f" ± {se:.2g}"))
         lines.append(f"  gate: {'passed' if run.gate.get('passed') else 'not passed'}")
         lines += [f"    {reason}" for reason in run.gate.get("reasons_en", ())]
         return "\n".join(lines)
