@@ -41,7 +41,7 @@ class GainUnit:
     currency: str | None = None
 
     def text(self, value: float, se: float | None = None) -> Text:
-        """A gain, to three figures (of money two), or with its standard error and the digits of its first two figures."""
+        """A gain to three figures (of money two), or with its standard error and the digits of the error's first two."""
         if se is None:
             return Text(*self._one(value, self._digits(value, 2 if self.kind == "money" else 3), "+"))
         digits = self._digits(se, 2)
@@ -57,7 +57,7 @@ class GainUnit:
         factor = 1000 * self._factor if self.kind == "money" else 1000.0
         ends = () if gain.low is None or gain.high is None else (gain.low, gain.high)
         width = factor * (ends[1] - ends[0] if ends else abs(gain.value))
-        digits = min(max(2 - math.floor(math.log10(width)), 0), 6) if width > 0 else 0
+        digits = _after_point(width, 3) if width > 0 else 0
         if self.kind == "money" and digits == 1:
             digits = 2
         numbers = [f"{factor * gain.value:+,.{digits}f}", *(f"{factor * end:,.{digits}f}" for end in ends)]
@@ -74,9 +74,9 @@ class GainUnit:
 
     def _digits(self, value: float, figures: int) -> int:
         """After the point: so many figures, and of money at least two digits."""
-        shown = abs(value) * self._factor
-        least = 2 if self.kind == "money" else 0
-        return min(max(figures - 1 - math.floor(math.log10(shown)), least), 6) if shown > 0 else max(least, 2)
+        if not value:
+            return 2
+        return max(_after_point(abs(value) * self._factor, figures), 2 if self.kind == "money" else 0)
 
     @property
     def _factor(self) -> float:
@@ -91,3 +91,8 @@ class GainUnit:
 
 
 PLAIN = GainUnit()
+
+
+def _after_point(size: float, figures: int) -> int:
+    """Digits after the point that show so many figures of a size above 0."""
+    return min(max(figures - 1 - math.floor(math.log10(size)), 0), 6)
