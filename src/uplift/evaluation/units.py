@@ -41,7 +41,7 @@ class GainUnit:
     currency: str | None = None
 
     def text(self, value: float, se: float | None = None) -> Text:
-        """A gain to three figures (of money two), or with its standard error and the digits of the error's first two."""
+        """A gain to three figures (of money two), or with its standard error and the digits of its first two."""
         if se is None:
             return Text(*self._one(value, self._digits(value, 2 if self.kind == "money" else 3), "+"))
         digits = self._digits(se, 2)
