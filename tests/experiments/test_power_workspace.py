@@ -117,6 +117,6 @@ def test_a_margin_says_how_many_members_prove_it(shop):
     basis, plan = done.basis["spend"], done.plans["spend"]
     z = ndtri(0.975) + ndtri(0.8)
     assert basis["margin_needs"] == pytest.approx((z * plan.sd * 2 / 3) ** 2, rel=1e-3)
-    assert "to prove that harm stays within 3 CNY" in done.to_text()
+    assert "to prove that harm stays within ¥3" in done.to_text()
     assert "ordered" in done.basis
     assert "margin_needs" not in done.basis["ordered"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from uplift.config import with_currency
 from uplift.experiments import ArmPower, Power, SimulatedPower, power
 from uplift.results import Rendered
 
@@ -120,7 +121,7 @@ class _Size:
         if self.unit == "share":
             return f"{100 * value:.3g} points" if gap else f"{100 * value:.3g}%"
         text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-        return text if self.unit in ("count", "the metric's unit") else f"{text} {self.unit}"
+        return text if self.unit in ("count", "the metric's unit") else with_currency(text, self.unit)
 
 
 def power_curve(plan: Power, points: int = 25) -> list[dict[str, Any]]:
