@@ -69,6 +69,20 @@ def test_choosing_by_member_without_evidence_that_it_pays_is_said_so():
     assert spoken.zh == silent.zh + "；所选模型（ensemble）仍会按人选择"
 
 
+def test_what_the_verdict_says_of_the_model_kept_is_what_it_predicts(quick, monkeypatch):
+    """Out of fold it may have told members apart where, fitted on all rows, it does not, and the other way round."""
+    world = make_world(2000, outcome="continuous", effect="constant", random_state=3)
+    found = search(quick, world)
+    several = np.where(np.arange(2000)[:, None] % 2 == 0, [1.0, 0.5], [-1.0, 0.5])
+    found.effects_ = several
+    found._conclude(found.scores_, world.X)
+    assert "chooses by member" not in found.verdict_
+    monkeypatch.setattr(found, "predict", lambda X: several)
+    found._conclude(found.scores_, world.X)
+    assert "chooses by member" in found.verdict_
+    assert found.verdict_status_ == "one_for_all"
+
+
 def test_nothing_at_all_is_said_so(quick):
     statuses = [search(quick, make_world(1200, effect="none", random_state=s)).verdict_status_ for s in range(20)]
     assert statuses.count("no_evidence") >= 18

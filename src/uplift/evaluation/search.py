@@ -226,6 +226,7 @@ class UpliftSearchCV(BaseEstimator):
         judged = [Judged.over(each) for each in zip(*(one.judged for one in rounds), strict=True)]
         self._choose(judged, first, np.mean([one.one_for_all for one in rounds], axis=0), data)
         self._refit(learners[self.best_name_], data)
+        self._conclude(first.scores, data.X)
         self.arms_, self.control_ = trial.arms, trial.control
         self.scores_, self.fold_ = first.scores, fold
         return self
@@ -378,7 +379,7 @@ class UpliftSearchCV(BaseEstimator):
                 effects[rows] = judged[pick].outer[rows]
             gains = row_gains(effects, scores.effects, scores.offered)[0]
         choice = row_gains(effects, scores.effects, scores.offered)[1]
-        single, single_gain = _best_single(scores, self.alpha)
+        single, _ = _best_single(scores, self.alpha)
         taken = np.zeros((len(scores), len(scores.arms) + 1))
         taken[np.arange(len(scores)), choice] = 1.0
         promised = np.where(choice > 0, effects[np.arange(len(scores)), np.maximum(choice - 1, 0)], 0.0)
@@ -390,13 +391,17 @@ class UpliftSearchCV(BaseEstimator):
         self.constant_ = self._shrinkage.constant
         self.shrinkage_ = dict(zip(("level", "between_arms"), self._shrinkage.factors, strict=True))
         self.leaderboard_ = leaderboard(judged, chosen, one_for_all, scores, self.n_bootstrap, self.random_state)
+
+    def _conclude(self, scores: Scores, X: Any) -> None:
+        """The verdict, which also tells what the model that is kept does with these members."""
         kept, alike = (
-            row_gains(one, scores.effects, scores.offered)[1]
-            for one in (best.shrunk.effects, np.broadcast_to(self.constant_, best.shrunk.effects.shape))
+            row_gains(effects, scores.effects, scores.offered)[1]
+            for effects in (self.predict(X), np.broadcast_to(self.constant_, scores.effects.shape))
         )
         self._said = partial(
-            verdict, best.name, self.selected_.gain, self.selected_.over_single, single, single_gain,
-            arms=len(scores.arms), alpha=self.alpha, by_member=not best.alike and not np.array_equal(kept, alike),
+            verdict, self.best_name_, self.selected_.gain, self.selected_.over_single,
+            *_best_single(scores, self.alpha), arms=len(scores.arms), alpha=self.alpha,
+            by_member=not np.array_equal(kept, alike),
         )  # fmt: skip
         said = self._said()
         self.verdict_status_, self.verdict_, self.verdict_zh_ = said.status, said.en, said.zh
