@@ -165,10 +165,8 @@ def as_of_times(engine: Engine, spec: ChurnSpec) -> list[datetime]:
     at least one horizon after the first order, so that there is a history to learn from.
     """
     horizon, step = timedelta(days=spec.horizon_days), timedelta(days=spec.step_days)
-    first = observed_since(engine)
-    if first is None:
-        raise InputError("there is not one order, so nobody can be seen to leave")
     evaluation = last_day(engine) - horizon
+    first = observed_since(engine) or evaluation  # where there is a last order, there is a first one
     training = [evaluation - horizon - step * i for i in range(spec.cutoffs)]
     training = [t for t in training if t >= first + min(horizon, timedelta(days=30))]
     if not training:
