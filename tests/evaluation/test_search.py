@@ -392,13 +392,14 @@ def test_a_grid_makes_a_candidate_of_every_combination():
 def test_the_same_whatever_the_number_of_threads():
     world = make_world(1500, outcome="continuous", random_state=5)
     runs = []
-    for n_jobs in (1, 3):
+    for n_jobs in (1, 3, 4):  # six training sets: four threads share the last two out by candidate
         model = UpliftSearchCV(["constant", "X", "DR"], folds=3, params={"n_estimators": 10}, n_jobs=n_jobs)
         model.fit(world.X, world.y, world.treatment, propensity=world.propensity)
         runs.append(model)
-    one, three = (run.leaderboard_.drop(columns="seconds") for run in runs)
-    pd.testing.assert_frame_equal(one, three)
-    np.testing.assert_array_equal(*(run.predict(world.X) for run in runs))
+    one, *others = runs
+    for other in others:
+        pd.testing.assert_frame_equal(*(run.leaderboard_.drop(columns="seconds") for run in (one, other)))
+        np.testing.assert_array_equal(one.predict(world.X), other.predict(world.X))
 
 
 def test_outcome_models_are_fitted_once_for_all_candidates(monkeypatch):

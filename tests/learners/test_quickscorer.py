@@ -108,9 +108,13 @@ def test_what_cannot_be_scored_is_left_to_lightgbm(params):
 def test_a_scorer_compiles_for_many_rows_only_and_checks_itself(monkeypatch):
     X, y = table(3000)
     scorer = BoosterScorer(booster(X, y).model_to_string(), "identity", 1.0, 2.0, 6)
+    monkeypatch.setattr(_scorers, "_worth_compiling", _scorers._Worth())
     plain = scorer.raw(X, 1)
     assert "compiled" not in scorer._cache
     monkeypatch.setattr(_scorers, "WORTH_COMPILING", 1)
+    scorer.raw(X, 1)
+    assert "compiled" not in scorer._cache, "loading is not worth it yet"
+    monkeypatch.setattr(_scorers, "WORTH_LOADING", 2 * 3000 * scorer.booster.num_trees())
     np.testing.assert_array_equal(scorer.raw(X, 1), plain)
     assert scorer._cache["compiled"] is not None
 
@@ -125,6 +129,7 @@ def test_a_scorer_compiles_for_many_rows_only_and_checks_itself(monkeypatch):
 def test_some_rows_where_they_lie_or_copied(monkeypatch):
     """The same numbers either way; a scorer that knows nothing of rows gets copies."""
     monkeypatch.setattr(_scorers, "BLOCK", 100)
+    monkeypatch.setattr(_scorers, "WORTH_LOADING", 1)
     X, y = table(2000)
     rows = np.arange(3, 2000, 4)
     scorer = BoosterScorer(booster(X, y).model_to_string(), "logistic", 0.5, 2.0, X.shape[1])

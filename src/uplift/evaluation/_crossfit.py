@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -103,31 +103,44 @@ class Data:
 def cross_fitted(
     data: Data, learners: Mapping[str, Any], folds: int, *, nested: bool, n_jobs: int | None
 ) -> dict[str, Fits]:
-    """What every learner says of every fold, kept from it, and where nested from it and each other one."""
+    """What every learner says of every fold, kept from it, and where nested from it and each other one.
+
+    A thread takes a whole training set, since what its learners share is there when the next one needs it. Sets that
+    are left over, fewer than threads, are worked on learner by learner, so that no thread stands idle.
+    """
     n, arms = len(data.fold), len(data.trial.arms)
     sets: list[tuple[int, ...]] = [(a,) for a in range(folds)]
     if nested:
         sets += [(a, b) for a in range(folds) for b in range(a + 1, folds)]
 
-    def task(gone: tuple[int, ...]) -> list[tuple[Floats, float]]:
+    def task(gone: tuple[int, ...], names: Sequence[str]) -> list[tuple[Floats, float]]:
         held = np.isin(data.fold, gone)
-        return [data.predicted(name, learner, held) for name, learner in learners.items()]
+        return [data.predicted(name, learners[name], held) for name in names]
 
+    threads = effective_n_jobs(n_jobs)
+    whole = len(sets) // threads * threads
+    tasks: list[tuple[tuple[int, ...], tuple[str, ...]]] = [(gone, tuple(learners)) for gone in sets[:whole]]
+    tasks += [(gone, (name,)) for gone in sets[whole:] for name in learners]
     with threadpool_limits(1, user_api="blas"):  # linear algebra would bring threads of its own to each set
-        done = Parallel(n_jobs=effective_n_jobs(n_jobs), backend="threading")(delayed(task)(gone) for gone in sets)
+        results = Parallel(n_jobs=threads, backend="threading", batch_size=1)(delayed(task)(*one) for one in tasks)
+    done = {
+        (gone, name): of_name
+        for (gone, names), of_names in zip(tasks, results, strict=True)
+        for name, of_name in zip(names, of_names, strict=True)
+    }
     found: dict[str, Fits] = {}
-    for k, name in enumerate(learners):
+    for name in learners:
         single = np.empty((n, arms))
         outer = {f: np.full((n, arms), np.nan) for f in range(folds)} if nested else {}
-        for gone, results in zip(sets, done, strict=True):
+        for gone in sets:
             of_held = data.fold[np.isin(data.fold, gone)]
-            predicted = results[k][0]
+            predicted = done[gone, name][0]
             if len(gone) == 1:
                 single[data.fold == gone[0]] = predicted
                 continue
             for mine, other in (gone, gone[::-1]):
                 outer[other][data.fold == mine] = predicted[of_held == mine]
-        found[name] = Fits(Views(single, outer), sum(results[k][1] for results in done))
+        found[name] = Fits(Views(single, outer), sum(done[gone, name][1] for gone in sets))
     return found
 
 

@@ -56,6 +56,8 @@ Mask = npt.NDArray[np.bool_]
 
 SIMPLICITY = ("none", "constant", "ensemble", "logistic_T", "linear_DR", "response", "S", "T", "X", "R", "DR")
 """Default candidates from simple to complex: the order in which ties are broken."""
+_LOOKED_AT = 10_000
+"""Rows, about, by which is seen whether a model does the same for everybody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +214,9 @@ class UpliftSearchCV(BaseEstimator):
         clusters = None if groups is None else np.asarray(groups)
         fold, halves = self._partition(trial, clusters, 0)
         training, encoder = training_of(
-            X, trial, fold, propensity is None, random_state=self.random_state, n_jobs=1, halves=halves, groups=groups
-        )
+            X, trial, fold, propensity is None, random_state=self.random_state, n_jobs=effective_n_jobs(self.n_jobs),
+            halves=halves, groups=groups,
+        )  # fmt: skip
         trial = replace(trial, propensity=training.propensity)
         learners = self._candidates(trial.control)
         data = Data(X if isinstance(X, pd.DataFrame) else np.asarray(X), trial, fold, clusters, treatment,
@@ -393,10 +396,12 @@ class UpliftSearchCV(BaseEstimator):
         self.leaderboard_ = leaderboard(judged, chosen, one_for_all, scores, self.n_bootstrap, self.random_state)
 
     def _conclude(self, scores: Scores, X: Any) -> None:
-        """The verdict, which also tells what the model that is kept does with these members."""
+        """The verdict, which also tells what the model that is kept does with these members, or many of them."""
+        some = slice(None, None, max(1, len(scores) // _LOOKED_AT))
+        predicted = self.predict(X.iloc[some] if isinstance(X, pd.DataFrame) else X[some])
         kept, alike = (
-            row_gains(effects, scores.effects, scores.offered)[1]
-            for effects in (self.predict(X), np.broadcast_to(self.constant_, scores.effects.shape))
+            row_gains(effects, scores.effects[some], scores.offered[some])[1]
+            for effects in (predicted, np.broadcast_to(self.constant_, predicted.shape))
         )
         self._said = partial(
             verdict, self.best_name_, self.selected_.gain, self.selected_.over_single,

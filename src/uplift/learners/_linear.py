@@ -84,6 +84,12 @@ class LinearDesign:
         return cls(*(tuple(value[name]) for name in ("features", "levels", "centres", "scales")))
 
 
+def gram(design: Floats, weight: Floats) -> Floats:
+    """Weighted products of all columns, ``(k, k)``, of which linear algebra knows that it is symmetric."""
+    scaled = design * np.sqrt(weight)[:, None]
+    return np.asarray(scaled.T @ scaled)
+
+
 def fit_logistic(regressors: Floats, target: Floats, weight: Floats, penalty: float = 1.0) -> tuple[Floats, float]:
     """Coefficients and intercept of a logistic regression with a ridge penalty of ``penalty / 2 × Σ β²``.
 
@@ -107,7 +113,7 @@ def fit_logistic(regressors: Floats, target: Floats, weight: Floats, penalty: fl
     for _ in range(100):
         p = expit(design @ beta)
         gradient = design.T @ (weight * (target - p)) - ridge * beta
-        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + np.diag(ridge + 1e-10 * weight.sum())
+        hessian = gram(design, weight * p * (1 - p)) + np.diag(ridge + 1e-10 * weight.sum())
         step = np.linalg.solve(hessian, gradient)
         while (moved := loss(beta + step)) > current and np.abs(step).max() > 1e-12:
             step = step / 2
@@ -119,11 +125,11 @@ def fit_logistic(regressors: Floats, target: Floats, weight: Floats, penalty: fl
 
 def fit_ridge(regressors: Floats, target: Floats, weight: Floats, penalty: float = 1.0) -> tuple[Floats, float]:
     """Coefficients and intercept of a linear regression with a ridge penalty of ``penalty × Σ β²``."""
-    centres = np.average(regressors, axis=0, weights=weight) if regressors.shape[1] else np.zeros(0)
+    centres = weight @ regressors / weight.sum()
     mean = float(np.average(target, weights=weight))
     centred = regressors - centres
-    gram = (centred * weight[:, None]).T @ centred + penalty * np.eye(centred.shape[1])
-    beta: Floats = np.linalg.solve(gram, centred.T @ (weight * (target - mean))).astype(np.float64)
+    products = gram(centred, weight) + penalty * np.eye(centred.shape[1])
+    beta: Floats = np.linalg.solve(products, centred.T @ (weight * (target - mean))).astype(np.float64)
     return beta, mean - float(centres @ beta)
 
 

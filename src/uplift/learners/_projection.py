@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.stats import t as student
 
 from uplift.errors import InputError
-from uplift.learners._linear import LinearDesign
+from uplift.learners._linear import LinearDesign, gram
 from uplift.learners._scorers import LinearScorer
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +47,8 @@ def independent(regressors: Floats) -> Ints:
     """
     columns = np.column_stack([np.ones(len(regressors)), regressors])
     least = _COLLINEAR * np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
-    left = np.abs(np.diag(np.linalg.qr(columns, mode="r")))
+    columns = np.asarray(np.linalg.qr(columns, mode="r"))  # all their lengths and angles, on a few rows
+    left = np.abs(np.diag(columns))
     kept = np.pad(left, (0, columns.shape[1] - len(left))) > least
     while True:
         # in place of a combination QR goes on with some other direction, which a later column may have needed
@@ -86,7 +87,7 @@ def project(regressors: Floats, target: Floats, weight: Floats, clusters: Ints |
             f"{units} {what} cannot tell {k} coefficients: name fewer features= for the regression, or collect more"
         )
     scale = weight / weight.mean()
-    bread = np.linalg.inv((design * scale[:, None]).T @ design)
+    bread = np.linalg.inv(gram(design, scale))
     coefficients = bread @ (design.T @ (scale * target))
     leverage = scale * ((design @ bread) * design).sum(axis=1)
     # a row that alone decides a coefficient has no residual to tell its noise from; it counts as if nearly so

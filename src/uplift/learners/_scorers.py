@@ -21,8 +21,10 @@ Ints = npt.NDArray[np.intp]
 Link = Literal["identity", "logistic"]
 BLOCK = 1 << 17
 """Rows scored at a time, which bounds the memory of intermediate scores."""
-WORTH_COMPILING = 10_000_000
-"""Rows times trees from which the compiled trees make up for the second that their first use in a process takes."""
+WORTH_LOADING = 10_000_000
+"""Rows times trees, of a process so far, that make up for the second that the first use of compiled trees takes."""
+WORTH_COMPILING = 500_000
+"""Rows times trees that make up for the milliseconds of compiling a booster."""
 _CHECKED_ROWS = 256
 
 
@@ -186,7 +188,7 @@ class BoosterScorer:
 
     def _compiled(self, matrix: Matrix, count: int) -> CompiledTrees | None:
         """The trees compiled, where so many rows are worth it; their sums are the same to the bit."""
-        if count * self.booster.num_trees() < WORTH_COMPILING or matrix.dtype != np.float32:
+        if matrix.dtype != np.float32 or not _worth_compiling(count * self.booster.num_trees()):
             return None
         if "compiled" not in self._cache:
             known = self._cache.get("grown") or compile_trees(self.text)
@@ -235,6 +237,23 @@ class BoosterScorer:
             "scale": self.scale,
             "columns": self.columns,
         }
+
+
+class _Worth:
+    """Whether compiled trees pay: their first use in a process takes a second, every later one next to nothing."""
+
+    def __init__(self) -> None:
+        self._so_far = 0
+
+    def __call__(self, work: int) -> bool:
+        """Of so many rows times trees."""
+        if work < WORTH_COMPILING:
+            return False
+        self._so_far += work
+        return self._so_far >= WORTH_LOADING
+
+
+_worth_compiling = _Worth()
 
 
 def values_at(scorer: Scorer, matrix: Matrix, rows: Ints, threads: int) -> Floats:

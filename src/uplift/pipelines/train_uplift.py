@@ -65,7 +65,7 @@ def train_uplift(
     search = search_learners(data, spec, columns, progress)
     models = fit_outcomes(data, spec, columns, search, progress)
     progress("valuing the policy on members that nothing was fitted on")
-    valuing = Valuing(data, columns, seed=spec.seed)
+    valuing = Valuing(data, columns, seed=spec.seed, n_jobs=os.cpu_count() or 1)
     single = valuing.best_single(spec.value_outcome)
     effects = models[spec.value_outcome].predict(data.X.loc[data.held_out, columns])
     gain = valuing.gain(spec.value_outcome, effects, single=single)
