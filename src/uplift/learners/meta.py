@@ -170,12 +170,15 @@ class TLearner(BoostedLearner):
 
     keeps_busy: ClassVar[bool] = True
 
+    def _in_fewer_parts(self, training: Training) -> OutcomeFitter:
+        """For these differences only: outcome models that other learners could use too are :meth:`outcome_fitter`'s."""
+        return BoostedOutcome(self._settings(training, [], PARTS_OF_T, TURN_OF_OUTCOMES))
+
     def _first(self, training: Training) -> dict[str, Callable[[Training], Scorer]]:
-        fit = BoostedOutcome(self._settings(training, [], PARTS_OF_T, TURN_OF_OUTCOMES))
-        return training.outcome_models(fit, cross_fitted=False)
+        return training.outcome_models(self._in_fewer_parts(training), cross_fitted=False)
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
-        fit = BoostedOutcome(self._settings(training, [], PARTS_OF_T, TURN_OF_OUTCOMES))
+        fit = self._in_fewer_parts(training)
         return [Term(1.0, training.outcome_model(pair, 1, fit)), Term(-1.0, training.outcome_model(pair, 0, fit))]
 
 
