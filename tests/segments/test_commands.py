@@ -85,6 +85,22 @@ def test_segments_are_written_and_printed(workspace: Path) -> None:
         assert part in out
 
 
+def test_without_a_date_it_is_the_day_after_the_latest_event(workspace: Path, tmp_path: Path) -> None:
+    orders = pd.read_csv(workspace / "data" / "orders.csv")
+    last = pd.to_datetime(orders["ordered_at"], utc=True).max().tz_convert("Asia/Shanghai")
+    label = str((last + timedelta(days=1)).date())
+    for command in ("features", "segments"):
+        out = str(tmp_path / f"{command}.parquet")
+        assert as_json(workspace, command, "--out", out) == as_json(workspace, command, "--as-of", label, "--out", out)
+    assert label in run(workspace, "segments")[1]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "uplift.yaml").write_text("data: data/\n")
+    pd.DataFrame({"member_id": ["m"], "registered_at": [START]}).to_csv(tmp_path / "data" / "members.csv", index=False)
+    for command in ("features", "segments"):
+        status, _, error = run(tmp_path, command)
+        assert (status, "say --as-of DATE" in error) == (2, True)
+
+
 def test_no_small_count_is_printed(workspace: Path) -> None:
     _, out, _ = run(workspace, "segments", "--as-of", "2025-06-01")
     tables = out.split("RFM, edges")[0] + out.split("spend share")[1]

@@ -10,11 +10,11 @@ from uplift.cli._base import common_options, progress, show
 
 
 @click.command()
-@click.option("--as-of", required=True, metavar="DATE", help="A date begins at midnight in the workspace's zone.")
+@click.option("--as-of", metavar="DATE", help="Its midnight; default: the day after the latest recorded event.")
 @click.option("--feature", "names", multiple=True, metavar="NAME", help="Only these (default: the whole catalogue).")
 @click.option("--out", type=click.Path(), metavar="FILE", help="Default: features/as_of=DATE.parquet.")
 @common_options
-def features(as_of: str, names: tuple[str, ...], out: str | None, workspace_dir: str, as_json: bool) -> None:
+def features(as_of: str | None, names: tuple[str, ...], out: str | None, workspace_dir: str, as_json: bool) -> None:
     """Compute the features of every member registered before DATE."""
     from uplift.config import Workspace
     from uplift.pipelines.features import compute_features

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 from uplift.config import Workspace
 from uplift.data import Engine, write_csv_atomic, write_parquet_atomic
 from uplift.errors import InputError
-from uplift.features import observed_until, parse_as_of, refuse_beyond_data
-from uplift.pipelines.features import date_label
+from uplift.pipelines.features import as_of_time, date_label
 from uplift.segments import Audience, audience, saved_audiences
 
 
@@ -63,8 +61,7 @@ def preview(workspace: Workspace, rule: str, *, as_of: str | None = None, out: P
         raise InputError(f"{out}: ids are written as .parquet or .csv")
     expression = saved_audiences(workspace).get(rule, rule)
     with Engine.open(workspace) as engine:
-        moment = default_as_of(engine, workspace) if as_of is None else parse_as_of(as_of, workspace.zone)
-        refuse_beyond_data(engine, moment)
+        moment = as_of_time(engine, workspace, as_of)
         found = audience(engine, expression, moment)
     if out is not None:
         if out.suffix == ".csv":
@@ -72,12 +69,3 @@ def preview(workspace: Workspace, rule: str, *, as_of: str | None = None, out: P
         else:
             write_parquet_atomic(out, found.member_ids)
     return AudienceDone(found, out, date_label(found.as_of, workspace), workspace.config.min_cell)
-
-
-def default_as_of(engine: Engine, workspace: Workspace) -> datetime:
-    """The start of the local day after the latest recorded event."""
-    latest = observed_until(engine)
-    if latest is None:
-        raise InputError("the tables hold no events; say --as-of DATE")
-    day = latest.astimezone(workspace.zone).date() + timedelta(days=1)
-    return datetime.combine(day, time(), workspace.zone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from uplift.features import (
     build,
     catalogue_for,
     discover_attributes,
+    observed_until,
     parse_as_of,
     refuse_beyond_data,
     spine_of_members,
@@ -51,7 +52,7 @@ class FeaturesDone(Rendered):
 
 def compute_features(
     workspace: Workspace,
-    as_of: str,
+    as_of: str | None = None,
     *,
     out: Path | None = None,
     names: Sequence[str] | None = None,
@@ -61,26 +62,47 @@ def compute_features(
 
     Parameters
     ----------
+    as_of
+        A date is its midnight in the workspace's zone; None: the day after the latest recorded event.
     out
         A ``.parquet`` file; None: ``features/as_of=DATE.parquet`` in the workspace.
     names
         Features; None: the whole catalogue and the workspace's attributes.
     """
-    moment = parse_as_of(as_of, workspace.zone)
-    path = (workspace.features / f"as_of={date_label(moment, workspace)}.parquet") if out is None else out
-    if path.suffix != ".parquet":
-        raise InputError(f"{path}: features are written as Parquet; name a .parquet file")
+    if out is not None and out.suffix != ".parquet":
+        raise InputError(f"{out}: features are written as Parquet; name a .parquet file")
     with Engine.open(workspace) as engine:
-        refuse_beyond_data(engine, moment)
+        moment = as_of_time(engine, workspace, as_of)
+        label = date_label(moment, workspace)
         discovered = discover_attributes(engine)
         catalogue = catalogue_for(engine)
         spine = spine_of_members(engine, moment)
         if not spine.num_rows:
-            raise InputError(f"no member is registered before {as_of}; choose a later date")
-        progress(f"features of {spine.num_rows:,} members as of {as_of}")
+            raise InputError(f"no member is registered before {label}; choose a later date")
+        progress(f"features of {spine.num_rows:,} members as of {label}")
+        path = (workspace.features / f"as_of={label}.parquet") if out is None else out
         first = build(engine, spine.slice(0, 0), names, catalogue=catalogue)
         rows = write_parquet_atomic(path, _parts(engine, spine, names, catalogue), first.schema)
     return FeaturesDone(path, moment, rows, first.num_columns - 2, discovered.left_out)
+
+
+def as_of_time(engine: Engine, workspace: Workspace, as_of: str | None) -> datetime:
+    """The time that a person means by a date, or by none: the start of the local day after the latest recorded event.
+
+    Raises
+    ------
+    InputError
+        If it is no date, lies long after the last event, or there is none to start from.
+    """
+    if as_of is not None:
+        moment = parse_as_of(as_of, workspace.zone)
+        refuse_beyond_data(engine, moment)
+        return moment
+    latest = observed_until(engine)
+    if latest is None:
+        raise InputError("the tables hold no events; say --as-of DATE")
+    day = latest.astimezone(workspace.zone).date() + timedelta(days=1)
+    return datetime.combine(day, time(), workspace.zone).astimezone(UTC)
 
 
 def date_label(moment: datetime, workspace: Workspace) -> str:

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from uplift.config import Workspace
 from uplift.data import Engine, write_parquet_atomic
 from uplift.errors import InputError
-from uplift.features import parse_as_of, refuse_beyond_data, spine_of_members
-from uplift.pipelines.features import date_label
+from uplift.features import parse_as_of, spine_of_members
+from uplift.pipelines.features import as_of_time, date_label
 from uplift.segments import (
     RFM,
     Suppressed,
@@ -113,7 +113,7 @@ def _shares(table: Suppressed, row: int, column: int, total: int, unknown: bool 
 
 def segment_members(
     workspace: Workspace,
-    as_of: str,
+    as_of: str | None = None,
     *,
     since: str | None = None,
     out: Path | None = None,
@@ -123,30 +123,31 @@ def segment_members(
 
     Parameters
     ----------
+    as_of
+        A date is its midnight in the workspace's zone; None: the day after the latest recorded event.
     since
         The earlier date of the transition matrix; None: one month before ``as_of``.
     out
         A ``.parquet`` file; None: ``segments/as_of=DATE.parquet`` in the workspace.
     """
-    zone = workspace.zone
-    moment = parse_as_of(as_of, zone)
-    earlier = month_before(moment, workspace) if since is None else parse_as_of(since, zone)
-    path = (workspace.segments / f"as_of={date_label(moment, workspace)}.parquet") if out is None else out
-    if path.suffix != ".parquet":
-        raise InputError(f"{path}: segments are written as Parquet; name a .parquet file")
+    if out is not None and out.suffix != ".parquet":
+        raise InputError(f"{out}: segments are written as Parquet; name a .parquet file")
     thresholds = workspace_thresholds(workspace)
     pack = load_pack(workspace.config.pack) if workspace.config.pack else None
     with Engine.open(workspace) as engine:
-        refuse_beyond_data(engine, moment)
+        moment = as_of_time(engine, workspace, as_of)
+        earlier = month_before(moment, workspace) if since is None else parse_as_of(since, workspace.zone)
+        labels = (date_label(earlier, workspace), date_label(moment, workspace))
         spine = spine_of_members(engine, moment)
         if not spine.num_rows:
-            raise InputError(f"no member is registered before {as_of}; choose a later date")
-        progress(f"segments of {spine.num_rows:,} members as of {as_of}")
+            raise InputError(f"no member is registered before {labels[1]}; choose a later date")
+        progress(f"segments of {spine.num_rows:,} members as of {labels[1]}")
         after = assign_segments(engine, moment, thresholds)
         moves = transitions(engine, earlier, after, thresholds)
         scores = rfm(engine, moment, thresholds)
         tags = None if pack is None else assign_tags(engine, spine, pack, thresholds=thresholds)
     table = _joined(after.table, spine, scores.table, tags)
+    path = (workspace.segments / f"as_of={labels[1]}.parquet") if out is None else out
     write_parquet_atomic(path, table)
     counted = {}
     if pack is not None and tags is not None:
@@ -154,7 +155,6 @@ def segment_members(
             members = int(pc.sum(tags.column(tag.key)).as_py() or 0)
             counted[tag.key] = (tag.name_zh, tag.name_en, members)
     config = workspace.config
-    labels = (date_label(earlier, workspace), date_label(moment, workspace))
     return SegmentsDone(path, moves, scores, counted, labels, config.min_cell, config.language)
 
 
