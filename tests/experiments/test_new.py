@@ -154,3 +154,14 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_others(chain):
     assert "kept" in done.output
     assert "cannot be read" in done.output
     assert "arms: is required" in done.output
+
+
+def test_shares_are_written_as_people_write_them(chain):
+    arms = ["--arm", "control=1/3", "--arm", "gift=0.3333333333333333", "--arm", "card=1/3"]
+    run("experiment", "new", "thirds", "-C", chain, *arms, "--metric", "ordered", "--no-ask")
+    text = (chain / "experiments" / "thirds.yaml").read_text(encoding="utf-8")
+    assert text.count("share: 1/3") == 3
+    assert set(read_spec(chain / "experiments" / "thirds.yaml", ExperimentSpec).shares.values()) == {1 / 3}
+    arms = ["--arm", "control=0.123456789", "--arm", "gift=0.876543211"]
+    run("experiment", "new", "odd", "-C", chain, *arms, "--metric", "ordered", "--no-ask")
+    assert "share: 0.123456789" in (chain / "experiments" / "odd.yaml").read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,15 @@ def _written(spec: ExperimentSpec) -> str:
     values = parse_yaml(dump_yaml(spec), spec.id)
     if spec.layer is None:
         del values["layer_slice"]
+    for arm in values["arms"]:
+        arm["share"] = _readable(arm["share"])
     return yaml.safe_dump(_filled(values), allow_unicode=True, sort_keys=False, width=110)
+
+
+def _readable(share: float) -> float | str:
+    """A share as a person would write it: ``0.4``, but ``1/3``."""
+    fraction = Fraction(share).limit_denominator(100)
+    return str(fraction) if len(repr(share)) > len("0.1234") and float(fraction) == share else share
 
 
 def _filled(value: Any) -> Any:
