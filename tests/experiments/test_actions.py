@@ -232,6 +232,8 @@ def test_a_spread_that_a_test_found_is_taken_to_owe_something_to_it():
         (Metric("spend", unit="money", currency="CNY"), (0.663, -1.6, 2.863), ["+¥0.66", "-¥1.60", "+¥2.86"]),
         (Metric("spend", unit="money", currency="CNY"), (0.0031, -0.0008), ["+¥0.0031", "-¥0.0008"]),
         (Metric("visit", kind="rate"), (0.0368, 0.00787, 0.0658), ["+3.68 points", "+0.79 points", "+6.58 points"]),
+        (Metric("visit", kind="rate"), (0.00508,), ["+0.51 points"]),
+        (Metric("visit", kind="rate"), (0.000508,), ["+0.0508 points"]),
         (Metric("visit", kind="rate"), (-0.00001, 0.02), ["+0.00 points", "+2.00 points"]),
         (Metric("orders", unit="count"), (0.31, -0.0004), ["+0.310 per member", "+0.000 per member"]),
     ],

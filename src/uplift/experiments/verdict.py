@@ -264,9 +264,9 @@ def amount(value: float, metric: Metric, *, total: bool = False) -> Amount:
 def amounts(metric: Metric, *values: float) -> list[Amount]:
     """Effects that are read together, such as an estimate and its interval, with the digits that the largest wants."""
     if metric.kind in SHARES:
-        return [Amount(n, f"{n} 个百分点", f"{n} points") for n in _signed([100 * value for value in values])]
+        return [Amount(n, f"{n} 个百分点", f"{n} points") for n in _signed([100 * v for v in values], 0.0995)]
     if metric.unit == "money":
-        return [Amount(n, *(with_currency(n, metric.currency),) * 2) for n in _signed(values, least=0.00995)]
+        return [Amount(n, *(with_currency(n, metric.currency),) * 2) for n in _signed(values, 0.00995)]
     zh, en = {"count": ("次", "per member"), "days": ("天", "days")}.get(metric.unit or "", ("", ""))
     return [Amount(n, f"{n} {zh}".strip(), f"{n} {en}".strip()) for n in _signed(values)]
 
