@@ -1,7 +1,7 @@
 """Cross-fitting, comparison, selection and gates: what a model is worth before anybody is sent anything."""
 
 from uplift.evaluation.folds import TimeSplit, fold_ids, time_split
-from uplift.evaluation.gain import PolicyGain, best_arm, policy_gain
+from uplift.evaluation.gain import PolicyGain, best_arm, gain_curve, policy_gain
 from uplift.evaluation.gates import GateResult, churn_gate, gate, uplift_gate
 from uplift.evaluation.groups import GroupEffect, GroupEffects, group_effects
 from uplift.evaluation.intervals import EffectBand, EffectBands, effect_bands
@@ -33,6 +33,7 @@ __all__ = [
     "churn_metrics",
     "effect_bands",
     "fold_ids",
+    "gain_curve",
     "gate",
     "group_effects",
     "policy_gain",

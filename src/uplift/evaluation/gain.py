@@ -77,6 +77,22 @@ class PolicyGain(Rendered):
         return mean_metric(name, self.row_gain - other.row_gain, self.weight, self.clusters, alpha)
 
 
+def gain_curve(gain: PolicyGain, effects: npt.ArrayLike, points: int = 20) -> list[float]:
+    """Gain per member if only the most promising 1/points, 2/points, … of all are treated.
+
+    Parameters
+    ----------
+    gain
+        Of the policy that these effects make.
+    effects
+        ``(n, n_arms)``; members come in the order of their largest.
+    """
+    order = np.argsort(-np.asarray(effects, dtype=np.float64).max(axis=1), kind="stable")
+    weight = gain.weight[order]
+    reached = np.cumsum(weight * np.nan_to_num(gain.row_gain[order])) / weight.sum()
+    return [float(reached[len(order) * step // points - 1]) for step in range(1, points + 1)]
+
+
 def best_arm(effects: npt.ArrayLike, offered: npt.ArrayLike | None = None, cost: npt.ArrayLike = 0.0) -> Ints:
     """Position in ``[control, *arms]`` of the arm with the best predicted net effect where that is positive, else 0.
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pandas as pd
 
 from uplift.config import Spec, Workspace, read_spec
@@ -103,31 +102,6 @@ def choose_features(available: Sequence[str], wanted: Sequence[str], excluded: S
 def informative(X: pd.DataFrame) -> list[str]:
     """Columns that hold at least two different values, missing counted as one; the others teach nothing."""
     return [name for name in X.columns if X[name].nunique(dropna=False) > 1]
-
-
-def signature(X: pd.DataFrame) -> list[tuple[str, str]]:
-    """A model's input columns as (name, ``double`` or ``string``)."""
-    return [(name, "string" if isinstance(X[name].dtype, pd.CategoricalDtype) else "double") for name in X.columns]
-
-
-def fold_text(fold: np.ndarray, trained: np.ndarray) -> str:
-    """Which fold each row was in, one character a row in the rows' order; ``-`` where it was kept from training.
-
-    Parameters
-    ----------
-    fold
-        Fold of each training row, below 36.
-    trained
-        (n_rows,) True for training rows.
-
-    Examples
-    --------
-    >>> fold_text(np.array([1, 0]), np.array([True, False, True]))
-    '1-0'
-    """
-    digits = np.full(len(trained), "-")
-    digits[trained] = np.array(list("0123456789abcdefghijklmnopqrstuvwxyz"))[fold]
-    return "".join(digits)
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

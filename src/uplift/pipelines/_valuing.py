@@ -54,18 +54,6 @@ class Valuing:
         """
         return policy_gain(self._scores[outcome].take(self._data.held_out), effects, single=single)
 
-    def gain_curve(self, gain: PolicyGain, effects: np.ndarray, points: int = 20) -> list[float]:
-        """Gain per held-out member if only the most promising 1/points, 2/points, … of them are treated.
-
-        Parameters
-        ----------
-        gain
-            From :meth:`gain` of the same effects.
-        """
-        order = np.argsort(-effects.max(axis=1), kind="stable")
-        reached = np.cumsum(np.nan_to_num(gain.row_gain[order])) / len(order)
-        return [float(reached[len(order) * step // points - 1]) for step in range(1, points + 1)]
-
     def best_single(self, outcome: str) -> str:
         """The best arm for everyone, on the members that models were trained on."""
         whole = group_effects(self._scores[outcome].take(~self._data.held_out), np.zeros((~self._data.held_out).sum()))

@@ -25,14 +25,12 @@ from uplift.pipelines._training import (
     as_csv,
     choose_features,
     find_spec,
-    fold_text,
     informative,
     last_day,
-    signature,
     silent,
 )
 from uplift.rules import compile_rule
-from uplift.tracking import Registry, Run, open_registry, run_key
+from uplift.tracking import Registry, Run, fold_text, open_registry, run_key, signature
 
 RECENCY = "days_since_last_order"
 

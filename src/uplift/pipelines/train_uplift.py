@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,14 +16,23 @@ from uplift import __version__
 from uplift.config import UpliftSpec, Workspace
 from uplift.data import Engine, fingerprint
 from uplift.errors import InputError
-from uplift.evaluation import GainUnit, GateResult, PolicyGain, UpliftSearchCV, uplift_gate
+from uplift.evaluation import GainUnit, GateResult, PolicyGain, UpliftSearchCV, gain_curve, uplift_gate
 from uplift.features import OUTCOMES
 from uplift.learners import BaseUpliftLearner, EnsembleLearner, make_learner
 from uplift.learners.bundle import load_bundle, output_columns, save_bundle
-from uplift.pipelines._training import Progress, Trained, as_csv, find_spec, fold_text, informative, signature, silent
+from uplift.pipelines._training import Progress, Trained, as_csv, find_spec, informative, silent
 from uplift.pipelines._uplift_data import CONTROL, UpliftData, uplift_data
 from uplift.pipelines._valuing import Valuing, effects_of, gain_unit
-from uplift.tracking import PinnedModel, Registry, Run, open_registry, run_key
+from uplift.tracking import (
+    PinnedModel,
+    Registry,
+    Run,
+    open_registry,
+    policy_metrics,
+    run_key,
+    search_artifacts,
+    signature,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -81,21 +89,19 @@ def train_uplift(
         gain = valuing.gain(spec.value_outcome, effects, single=single)
         gate = _instead(refused, uplift_gate(gain, z=spec.gate_z, unit=unit), search.best_name_)
     segments = valuing.segments(workspace.config.min_cell)
-    said = search.verdict_in(gain_unit(spec.model_dump(mode="json"), workspace.config.currency, "choose_on"))
+    chosen_in = gain_unit(spec.model_dump(mode="json"), workspace.config.currency, "choose_on")
     run = Run(
         name=UPLIFT,
         key=key,
         params={**_params(spec, data, columns), "learner": learner},
-        metrics=_metrics(gain, models, data),
-        curves={"gain": valuing.gain_curve(gain, effects)},
+        metrics={**policy_metrics(gain), "outcome.mean": float(np.mean(next(iter(data.outcomes.values()))))},
+        curves={"gain": gain_curve(gain, effects)},
         artifacts={
-            "folds.txt": fold_text(search.fold_, ~data.held_out),
-            "leaderboard.csv": search.leaderboard_.to_csv(index=False),
+            **search_artifacts(search, ~data.held_out, chosen_in),
             "segment_effects.csv": as_csv(segments),
             "importance.csv": _importance(models),
-            "verdict.json": json.dumps({"en": said.en, "zh": said.zh}, ensure_ascii=False),
         },
-        tags={"data_fingerprint": digest, "version": __version__, "verdict": said.en},
+        tags={"data_fingerprint": digest, "version": __version__, "verdict": search.verdict_in(chosen_in).en},
         inputs=signature(data.X[columns]),
         outputs=[(name, "double") for name in output_columns(UPLIFT, tuple(models), data.arms)],
         spec=spec.model_dump(mode="json"),
@@ -269,24 +275,6 @@ def _params(spec: UpliftSpec, data: UpliftData, columns: list[str]) -> dict[str,
         "folds": spec.folds,
         "seed": spec.seed,
     }
-
-
-def _metrics(gain: PolicyGain, models: Mapping[str, Any], data: UpliftData) -> dict[str, float]:
-    """Money stays in cents, as in the tables."""
-    del models
-    values: dict[str, float] = {}
-    for name, metric in (
-        ("gain", gain.gain),
-        ("best_single_gain", gain.single_gain),
-        ("over_single", gain.over_single),
-    ):
-        values[f"policy.{name}"] = metric.value
-        if metric.se is not None:
-            values[f"policy.{name}_se"] = metric.se
-    if gain.promised is not None:
-        values["policy.promised"] = gain.promised
-    values["outcome.mean"] = float(np.mean(next(iter(data.outcomes.values()))))
-    return values
 
 
 def _importance(models: Mapping[str, Any]) -> str:

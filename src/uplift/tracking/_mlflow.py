@@ -199,7 +199,7 @@ class MlflowBackend:
         location = None
         if self.uri.startswith(_SQLITE):
             store = Path(self.uri.removeprefix(_SQLITE)).parent / "artifacts"
-            location = store.as_uri()
+            location = store.resolve().as_uri()
         return str(client.create_experiment(self.experiment, artifact_location=location))
 
     @contextlib.contextmanager
