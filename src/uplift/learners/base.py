@@ -111,8 +111,6 @@ class BaseUpliftLearner(BaseEstimator):
         False for learners in which what one arm's members did has a say in another arm's effect.
     arms_at_once
         True for learners that hold little beside their boosters, so that several arms may be fitted side by side.
-    keeps_busy
-        True for learners whose models are fitted side by side, so that a fit keeps several threads busy by itself.
     """
 
     is_effect: ClassVar[bool] = True
@@ -120,7 +118,6 @@ class BaseUpliftLearner(BaseEstimator):
     needs_half: ClassVar[bool] = False
     arm_by_arm: ClassVar[bool] = True
     arms_at_once: ClassVar[bool] = False
-    keeps_busy: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -177,8 +174,14 @@ class BaseUpliftLearner(BaseEstimator):
 
     def fit_prepared(self, encoder: FrameEncoder, training: Training) -> Self:
         """Learn from what :func:`prepare` made, so that several learners share bins, folds and outcome models."""
+        self._settle(encoder)
+        return self._learned(encoder, training, self._fit_program(encoder, training))
 
-        program, arms = self._fit_program(encoder, training), training.arms
+    def _settle(self, encoder: FrameEncoder) -> None:
+        """Look at the features before anything is fitted."""
+
+    def _learned(self, encoder: FrameEncoder, training: Training, program: EffectProgram) -> Self:
+        arms = training.arms
         self._set_fitted(encoder, program, arms.names, arms.control, "binary" if training.binary else "continuous")
         return self
 
@@ -188,15 +191,16 @@ class BaseUpliftLearner(BaseEstimator):
         pairs = training.pairs()
         fit_first([self], training)
         if self.arms_at_once:
-            numbers = range(1, len(training.arms.names) + 1)
-            at_once = training.each(numbers, lambda alone, arm: check_terms(self._fit_arm(alone, alone.pair(arm))))
-            return EffectProgram(tuple(at_once))
-
-        def terms(pair: Pair) -> tuple[Term, ...]:
-            return check_terms(self._fit_arm(training, pair))
-
+            return EffectProgram(tuple(training.each(_arm_numbers(training), self._arm_terms)))
         # map, unlike a comprehension, lets go of a pair before the next one is made
-        return EffectProgram(tuple(map(terms, pairs)))
+        return EffectProgram(tuple(map(partial(self._pair_terms, training), pairs)))
+
+    def _arm_terms(self, training: Training, arm: int) -> tuple[Term, ...]:
+        """The effect of an arm by its number."""
+        return self._pair_terms(training, training.pair(arm))
+
+    def _pair_terms(self, training: Training, pair: Pair) -> tuple[Term, ...]:
+        return check_terms(self._fit_arm(training, pair))
 
     def _set_fitted(
         self, encoder: FrameEncoder, program: EffectProgram, arms: tuple[Any, ...], control: Any, outcome: str
@@ -404,11 +408,28 @@ def fit_together(
         encoder, training = prepare(first, X, y, treatment, propensity, sample_weight, groups)
         training.pairs()  # says what is wrong with the rows before anything is fitted
         fit_first(list(clones.values()), training)
-        # two at once of those that cannot keep all threads busy; first, since what they make the others may use
-        for busy, at_once in ((False, 2), (True, 1)):
-            some = [(name, learner) for name, learner in clones.items() if learner.keeps_busy is busy]
-            fitted |= dict(training.each(some, partial(_fit_one, encoder), at_once=at_once))
+        fitted |= _fit_arms(clones, encoder, training)
     return {name: fitted[name] for name in learners}
+
+
+def _fit_arms(
+    learners: Mapping[str, BaseUpliftLearner], encoder: FrameEncoder, training: Training
+) -> Mapping[str, BaseUpliftLearner]:
+    """Fit them, two arms at once, of one learner or of two: what is done by one thread then leaves none idle."""
+    for learner in learners.values():
+        learner._settle(encoder)
+    tasks = [(learner, arm) for learner in learners.values() if learner.arm_by_arm for arm in _arm_numbers(training)]
+    done = iter(training.each(tasks, lambda alone, task: task[0]._arm_terms(alone, task[1]), at_once=2))
+    for learner in learners.values():
+        if learner.arm_by_arm:
+            learner._learned(encoder, training, EffectProgram(tuple(next(done) for _ in _arm_numbers(training))))
+        else:
+            learner.fit_prepared(encoder, training)
+    return learners
+
+
+def _arm_numbers(training: Training) -> range:
+    return range(1, len(training.arms.names) + 1)
 
 
 def fit_first(learners: Sequence[BaseUpliftLearner], training: Training) -> None:
@@ -417,10 +438,3 @@ def fit_first(learners: Sequence[BaseUpliftLearner], training: Training) -> None
     for learner in learners:
         models |= learner._first(training)
     training.each(models.values(), lambda alone, model: model(alone))
-
-
-def _fit_one(
-    encoder: FrameEncoder, training: Training, one: tuple[str, BaseUpliftLearner]
-) -> tuple[str, BaseUpliftLearner]:
-    name, learner = one
-    return name, learner.fit_prepared(encoder, training)

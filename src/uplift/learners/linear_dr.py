@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -116,10 +116,9 @@ class LinearDRLearner(BoostedLearner):
         )
         self.features = features
 
-    def fit_prepared(self, encoder: FrameEncoder, training: Training) -> Self:
-        """As every learner; which columns the regression may use is settled first."""
+    def _settle(self, encoder: FrameEncoder) -> None:
+        """Which columns the regression may use."""
         self._allowed = self._positions(encoder)
-        return super().fit_prepared(encoder, training)
 
     def _positions(self, encoder: FrameEncoder) -> frozenset[int]:
         if self.features is None:

@@ -150,7 +150,6 @@ class SLearner(BoostedLearner):
     """
 
     arms_at_once: ClassVar[bool] = True
-    keeps_busy: ClassVar[bool] = True
 
     def _fit_arm(self, training: Training, pair: Pair) -> list[Term]:
         fit = fit_classifier if training.binary else fit_regressor
@@ -167,8 +166,6 @@ class TLearner(BoostedLearner):
     The control's model is fitted once for all arms. Each model is regularised towards its own mean, so differences
     between two of them are noisy: the learner most prone to effects that are not there.
     """
-
-    keeps_busy: ClassVar[bool] = True
 
     def _in_fewer_parts(self, training: Training) -> OutcomeFitter:
         """For these differences only: outcome models that other learners could use too are :meth:`outcome_fitter`'s."""
@@ -190,8 +187,6 @@ class XLearner(BoostedLearner):
     not in. The two effect models are combined with the pair's mean propensity, which any weight between 0 and 1 may
     be.
     """
-
-    keeps_busy: ClassVar[bool] = True
 
     def _first(self, training: Training) -> dict[str, Callable[[Training], Scorer]]:
         return training.outcome_models(self.outcome_fitter(training), cross_fitted=True)
