@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from uplift.data.simulator.worlds import make_world
 from uplift.errors import InputError
-from uplift.evaluation import GainUnit, aipw_scores, best_arm, churn_gate, gate, policy_gain, uplift_gate
+from uplift.evaluation import GainUnit, aipw_scores, best_arm, churn_gate, gain_curve, gate, policy_gain, uplift_gate
 from uplift.metrics import Metric, churn_metrics
 
 
@@ -168,6 +170,17 @@ def test_a_gain_is_written_with_its_unit(unit, value, se, zh, en):
 def test_a_gain_among_a_thousand_is_written_as_people_count(unit, value, ends, zh, en):
     low, high = ends or (None, None)
     assert unit.per_1000(Metric("gain", value, low=low, high=high)) == (zh, en)
+
+
+def test_the_gain_of_the_most_promising_counts_weights_as_rows(world, scores):
+    effects = np.asarray(world.effects)
+    gain = policy_gain(scores, effects)
+    assert gain_curve(gain, effects, 4)[-1] == pytest.approx(gain.gain.value)
+    twice = replace(gain, weight=np.where(np.arange(len(effects)) % 2 == 0, 2.0, 1.0))
+    rows = np.repeat(np.arange(len(effects)), twice.weight.astype(int))
+    again = replace(gain, row_gain=gain.row_gain[rows], weight=np.ones(len(rows)))
+    assert gain_curve(twice, effects, 1) == pytest.approx(gain_curve(again, effects[rows], 1))
+    assert gain_curve(twice, effects, 1) != pytest.approx(gain_curve(gain, effects, 1))
 
 
 def test_the_churn_gate():

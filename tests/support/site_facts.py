@@ -21,6 +21,7 @@ FACTS: dict[str, Any] = {
         "cost": 3000.0,
         "budget": 3000.0,
         "gap": 0.0003,
+        "optimal": False,
         "price": 1.25,
     },
     "segments": {

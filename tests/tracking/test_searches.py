@@ -14,11 +14,9 @@ import pytest
 from uplift.data.simulator.worlds import World, make_world
 from uplift.errors import InputError
 from uplift.evaluation import GainUnit, UpliftSearchCV
-from uplift.learners import make_learner
-from uplift.tracking import MemoryBackend, log_search
+from uplift.learners import TLearner
+from uplift.tracking import MemoryBackend, fold_text, log_search
 
-# MLflow and SQLAlchemy warn their own developers on import and when a connection is collected
-pytestmark = pytest.mark.filterwarnings("ignore")
 FEN = GainUnit("money", "CNY")
 
 
@@ -38,6 +36,8 @@ def X(world: World) -> pd.DataFrame:
     return world.X.assign(city=city, member_card=world.X["x1"] > 0)
 
 
+# MLflow and SQLAlchemy warn their own developers on import and when a connection is collected: not ours to mend
+@pytest.mark.filterwarnings("ignore")
 def test_all_of_it_is_in_mlflow_and_the_model_serves(
     world: World, X: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,14 +78,21 @@ def test_all_of_it_is_in_mlflow_and_the_model_serves(
     np.testing.assert_array_equal(served.to_numpy(), search.predict(X))
 
 
+def test_many_folds_are_logged_as_numbers() -> None:
+    fold, trained = np.arange(40), np.append(np.ones(40, dtype=bool), False)
+    assert fold_text(fold, trained).split() == [*map(str, range(40)), "-"]
+    assert fold_text(fold[:36], trained[:36]) == "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
 def test_what_cannot_be_logged_is_said(world: World, X: pd.DataFrame) -> None:
     search = fitted(world, X)
     with pytest.raises(InputError, match="1,499 rows, the search was fitted on 1,500"):
         log_search(search, X.iloc[1:], name="m", outcome="y", to=MemoryBackend())
+    array: Any = X.to_numpy()
     with pytest.raises(InputError, match="X must be a table"):
-        log_search(search, X.to_numpy(), name="m", outcome="y", to=MemoryBackend())  # type: ignore[arg-type]
+        log_search(search, array, name="m", outcome="y", to=MemoryBackend())
 
-    class Mine(type(make_learner("T"))):  # type: ignore[misc]
+    class Mine(TLearner):
         """A class that no file may name."""
 
     mine = fitted(world, X, candidates={"mine": Mine("control", n_estimators=10)}, params=None)

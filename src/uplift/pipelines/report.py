@@ -117,6 +117,7 @@ def _decisions(workspace: Workspace) -> dict[str, Any] | None:
         "cost": totals["cost"],
         "budget": manifest["constraints"]["budget"],
         "gap": manifest["gap"],
+        "optimal": manifest["status"] == "optimal",
         "price": manifest["prices"]["budget"],
     }
 

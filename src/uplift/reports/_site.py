@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,9 +50,9 @@ def _decisions(decisions: Mapping[str, Any], facts: Mapping[str, Any], language:
         tiles.append((money(decisions["budget"], currency), word("budget", language)))
     notes = [word("decisions_where", language, run=decisions["run"]), word("promised_note", language)]
     if decisions.get("gap") is not None:
-        gap = percent(decisions["gap"], 2)
-        optimal = gap == percent(0.0, 2)
-        notes.append(word("certificate_optimal", language) if optimal else word("certificate", language, gap=gap))
+        gap = percent(math.ceil(round(10_000 * decisions["gap"], 6)) / 10_000, 2)  # "at most" is rounded up
+        proved = decisions["optimal"]
+        notes.append(word("certificate_optimal", language) if proved else word("certificate", language, gap=gap))
     if decisions.get("price"):
         one, gain = money(1, currency), money(decisions["price"], currency)
         notes.append(word("next_yuan", language, one=one, gain=gain))

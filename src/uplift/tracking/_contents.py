@@ -26,10 +26,12 @@ def _kind(dtype: object) -> str:
 def fold_text(fold: np.ndarray, trained: np.ndarray) -> str:
     """Which fold each row was in, one character a row in the rows' order; ``-`` where it was kept from training.
 
+    Of more than 36 folds the numbers themselves, with spaces between them.
+
     Parameters
     ----------
     fold
-        Fold of each training row, below 36.
+        Fold of each training row.
     trained
         (n_rows,) True for training rows.
 
@@ -38,9 +40,11 @@ def fold_text(fold: np.ndarray, trained: np.ndarray) -> str:
     >>> fold_text(np.array([1, 0]), np.array([True, False, True]))
     '1-0'
     """
-    digits = np.full(len(trained), "-")
-    digits[trained] = np.array(list("0123456789abcdefghijklmnopqrstuvwxyz"))[fold]
-    return "".join(digits)
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    short = int(fold.max(initial=0)) < len(digits)
+    written = np.full(len(trained), "-", dtype=object)
+    written[trained] = np.array(list(digits))[fold] if short else fold.astype(str)
+    return ("" if short else " ").join(written)
 
 
 def policy_metrics(gain: PolicyGain) -> dict[str, float]:
